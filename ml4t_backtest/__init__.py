@@ -1,0 +1,104 @@
+"""Backtests of machine-learning predictions over Polars that are honest about time, fills and data.
+
+Names are loaded on first use, so that importing the package stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml4t_backtest.config.loader import load_config
+    from ml4t_backtest.core.event import MarketEvent
+    from ml4t_backtest.core.position import Position
+    from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
+    from ml4t_backtest.data.preparer import DataPreparer, ValueSource
+    from ml4t_backtest.datasets.registry import list_datasets
+    from ml4t_backtest.engine import BacktestEngine
+    from ml4t_backtest.errors import (
+        AccountingError,
+        BacktestError,
+        ConfigError,
+        CorruptDatasetError,
+        DataValidationError,
+        SignalTimingError,
+        StrategyError,
+        UnsafePathError,
+        Violation,
+    )
+    from ml4t_backtest.execution.commission import NoCommission, PercentageCommission
+    from ml4t_backtest.execution.slippage import NoSlippage, PercentageSlippage
+    from ml4t_backtest.reporting.parquet import read_result
+    from ml4t_backtest.reporting.result import BacktestResult
+    from ml4t_backtest.runner import run_backtest
+    from ml4t_backtest.strategy.base import Strategy
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "config.loader": ("load_config",),
+    "core.event": ("MarketEvent",),
+    "core.position": ("Position",),
+    "data.polars_feed": ("DataFeed", "PolarsDataFeed"),
+    "data.preparer": ("DataPreparer", "ValueSource"),
+    "datasets.registry": ("list_datasets",),
+    "engine": ("BacktestEngine",),
+    "errors": (
+        "AccountingError",
+        "BacktestError",
+        "ConfigError",
+        "CorruptDatasetError",
+        "DataValidationError",
+        "SignalTimingError",
+        "StrategyError",
+        "UnsafePathError",
+        "Violation",
+    ),
+    "execution.commission": ("NoCommission", "PercentageCommission"),
+    "execution.slippage": ("NoSlippage", "PercentageSlippage"),
+    "reporting.parquet": ("read_result",),
+    "reporting.result": ("BacktestResult",),
+    "runner": ("run_backtest",),
+    "strategy.base": ("Strategy",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AccountingError",
+    "BacktestEngine",
+    "BacktestError",
+    "BacktestResult",
+    "ConfigError",
+    "CorruptDatasetError",
+    "DataFeed",
+    "DataPreparer",
+    "DataValidationError",
+    "MarketEvent",
+    "NoCommission",
+    "NoSlippage",
+    "PercentageCommission",
+    "PercentageSlippage",
+    "PolarsDataFeed",
+    "Position",
+    "SignalTimingError",
+    "Strategy",
+    "StrategyError",
+    "UnsafePathError",
+    "ValueSource",
+    "Violation",
+    "list_datasets",
+    "load_config",
+    "read_result",
+    "run_backtest",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,196 @@
+"""The shape of `configs/datasets/NAME.yaml`: how raw sources become one prepared data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from ml4t_backtest.config.document import Origin
+from ml4t_backtest.config.fields import (
+    DEFAULT_CALENDAR,
+    CalendarName,
+    ColumnName,
+    ColumnNames,
+    DistinctSources,
+    Frequency,
+    PlainText,
+    SafeName,
+    Section,
+    Span,
+    TimeZone,
+    must,
+)
+from ml4t_backtest.errors import ConfigError
+
+_EMBEDDED = "dataset://"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_BAR = ("timestamp", "symbol", "open", "high", "low", "close", "volume")
+_TAKEN: Final = frozenset((*_BAR, "available_at", "open_instant", "decision_instant"))
+
+SourcePath = Annotated[
+    PlainText,
+    Field(
+        description="Parquet file, folder of Parquet files or glob. Relative paths start from this file's "
+        "folder; `dataset://NAME/FILE` is a file of an embedded data set; `s3://...` and the like are remote."
+    ),
+]
+_Availability = Literal["market_open", "market_close", "next_day"]
+_PriceColumn = Literal["timestamp", "symbol", "open", "high", "low", "close", "volume"]
+_SignalColumn = Literal["timestamp", "symbol", "available_at"]
+_ContextColumn = Literal["timestamp", "available_at"]
+_ActionColumn = Literal["symbol", "ex_date", "kind", "value"]
+_COLUMNS = "This package's column name -> the file's column name, for columns that are called otherwise there."
+
+
+class SourceConfig(Section):
+    """Where a table comes from."""
+
+    path: SourcePath
+
+
+class PriceSource(SourceConfig):
+    """Price bars: timestamp, symbol, open, high, low, close, volume."""
+
+    columns: Annotated[dict[_PriceColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class ActionSource(SourceConfig):
+    """Corporate actions: symbol, ex_date, kind (split or dividend), value."""
+
+    columns: Annotated[dict[_ActionColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class TimedSource(SourceConfig):
+    """A source whose rows become known at a declared moment, and are never seen before it."""
+
+    names: ColumnNames = Field(min_length=1, description="Value columns to use, at least one.")
+    available_at: _Availability | None = Field(
+        default=None,
+        description="When a row becomes known: market_open or market_close of its session, or next_day (the "
+        "open of the session after). null: the file has a column available_at that says so for each row.",
+    )
+    latency: Span = Field(default="0m", description="Added to that moment, for example 15m.")
+    max_age: Span | None = Field(
+        default=None, description="Older rows are not used any more, for example 5d. null: no limit."
+    )
+
+    @model_validator(mode="after")
+    def _declared_once(self) -> Self:
+        columns: dict[str, str] = getattr(self, "columns", {})
+        if self.available_at is not None and "available_at" in columns:
+            raise must(
+                "must be null where columns maps an available_at column: only one can hold",
+                key="available_at",
+            )
+        return self
+
+
+class SignalSource(TimedSource):
+    """Model outputs per symbol: timestamp, symbol, the named columns, and available_at unless derived."""
+
+    columns: Annotated[dict[_SignalColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class ContextSource(TimedSource):
+    """Market-wide values: timestamp, the named columns, and available_at unless derived."""
+
+    columns: Annotated[dict[_ContextColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class DatasetConfig(Section):
+    """One data set: its sources, and how their labels, times and prices are to be read."""
+
+    name: SafeName = Field(
+        description="Name of the data set: a-z, 0-9, '_', '.', '-', at most 64. Default: the file's name."
+    )
+    description: str = Field(default="", description="What it is, for people.")
+    calendar: CalendarName = Field(
+        default=DEFAULT_CALENDAR,
+        description="Exchange calendar, by its exchange_calendars name (XNYS, XLON, ...).",
+    )
+    timezone: TimeZone = Field(
+        default="UTC",
+        description="Time zone of timestamps that carry none: UTC or a place (America/New_York).",
+    )
+    frequency: Frequency = Field(default="1d", description="Length of a bar: 5m, 1h, ...; 1d is one bar per session.")
+    bar_label: Literal["close", "open", "session"] = Field(
+        default="close",
+        description="What a bar's timestamp names: the moment it closes, the moment it opens, or its session's date.",
+    )
+    adjustment: Literal["none", "split", "total_return"] = Field(
+        description="What the prices already contain: none (as traded: splits and dividends are applied), "
+        "split (adjusted for splits: dividends are applied), total_return (adjusted for both: neither is)."
+    )
+    decide_at: Literal["close", "next_open"] = Field(
+        default="close",
+        description="When the strategy decides on a bar: at its close or at the next session's open.",
+    )
+    prices: PriceSource = Field(description="Price bars.")
+    signals: tuple[SignalSource, ...] = Field(default=(), description="Model outputs per symbol.")
+    indicators: ColumnNames = Field(default=(), description="Indicator columns already in the price file.")
+    context: tuple[ContextSource, ...] = Field(default=(), description="Market-wide values.")
+    corporate_actions: ActionSource | None = Field(default=None, description="Splits and dividends. null: none.")
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path:
+        """Folder that relative paths start from: the file's own."""
+        return self._origin.folder if self._origin else Path()
+
+    @property
+    def signal_names(self) -> tuple[str, ...]:
+        """All signal columns, in the order of the sources."""
+        return tuple(name for source in self.signals for name in source.names)
+
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        """All context columns, in the order of the sources."""
+        return tuple(name for source in self.context for name in source.names)
+
+    def resolve(self, path: str) -> str:
+        """Return where a source's path points: absolute, or a remote address as it is.
+
+        Raises:
+            ConfigError: `dataset://` with a data set or file that is not embedded.
+        """
+        if path.startswith(_EMBEDDED):
+            return str(_embedded(path))
+        if _URL.match(path) or path.startswith("~"):
+            return path
+        return str((self.folder / path).absolute())
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        if self.bar_label == "session" and not self.frequency.endswith("d"):
+            raise must("must be close or open for bars shorter than a day", key="bar_label")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        taken = dict.fromkeys(_TAKEN, "a column that every data set has")
+        for key, name in self._named():
+            for column in (name, f"{name}_available_at", f"{name}_is_new"):
+                if column in taken:
+                    raise must(f"must not give the column {column!r}, it is {taken[column]}", key=key)
+                taken[column] = f"already given by {key}"
+        return self
+
+    def _named(self) -> Iterator[tuple[str, ColumnName]]:
+        for kind, sources in (("signals", self.signals), ("context", self.context)):
+            for index, source in enumerate(sources):
+                yield from ((f"{kind}[{index}].names", name) for name in source.names)
+        yield from (("indicators", name) for name in self.indicators)
+
+
+def _embedded(path: str) -> Path:
+    from ml4t_backtest.datasets.registry import dataset_path
+
+    name, _, file = path.removeprefix(_EMBEDDED).partition("/")
+    if not name or not file:
+        raise ConfigError(f"{path!r}: write dataset://NAME/FILE, for example dataset://us_tech_daily/prices.parquet")
+    return dataset_path(name, file)

@@ -1,0 +1,213 @@
+"""Reads configurations: file -> checked text -> plain data -> models, with every mistake said at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ml4t_backtest.config.dataset_schema import DatasetConfig
+from ml4t_backtest.config.document import Document, Mistakes, Origin, did_you_mean, read_text
+from ml4t_backtest.config.fields import unsafe_name_reason
+from ml4t_backtest.config.folders import config_folder, find_config, find_dataset_config
+from ml4t_backtest.config.import_path import check_allowed, parse_import_path
+from ml4t_backtest.config.json_text import parse_json
+from ml4t_backtest.config.messages import add_mistakes
+from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.config.yaml_text import parse_yaml
+from ml4t_backtest.errors import ConfigError, UnsafePathError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()) -> BacktestConfig:
+    """Read one backtest's configuration and that of its data set.
+
+    Args:
+        name_or_path: A name such as `simple_ml_strategy`, or the path of a YAML or JSON file.
+        allowed_modules: Module prefixes that `strategy.path` may name besides the library and
+            `$ML4T_ALLOWED_MODULES`.
+
+    Raises:
+        ConfigError: With one line per mistake: file, line, key, what was found, what is allowed.
+    """
+    path = find_config(name_or_path)
+    return _backtest(read_document(path), path.stem, allowed_modules)
+
+
+def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
+    """Read one data set's configuration.
+
+    Args:
+        name_or_path: A name such as `us_tech_daily`, or the path of a YAML or JSON file.
+
+    Raises:
+        ConfigError: With one line per mistake: file, line, key, what was found, what is allowed.
+    """
+    mistakes = Mistakes()
+    config = _dataset(find_dataset_config(name_or_path), mistakes)
+    mistakes.raise_any()
+    assert config is not None
+    return config
+
+
+def config_from_mapping(
+    data: Mapping[str, Any], *, name: str, folder: Path | None = None, allowed_modules: Sequence[str] = ()
+) -> BacktestConfig:
+    """Check a configuration made in memory, by the same rules as a file.
+
+    Args:
+        data: Sections as a file has them: mappings, lists, text, numbers, booleans, None, dates.
+        name: What the file would be called.
+        folder: Where relative paths start from and data sets are looked for. Default: `config_folder()`.
+        allowed_modules: As for `load_config`.
+
+    Raises:
+        ConfigError: With one line per mistake.
+    """
+    origin = Origin(f"<{name}>", folder if folder is not None else config_folder())
+    return _backtest(Document(_plain(data, origin), origin), name, allowed_modules)
+
+
+def read_document(path: Path) -> Document:
+    """Return the content of a YAML or JSON (`.json`) file, checked as text but not as a configuration.
+
+    Raises:
+        ConfigError: The file is unreadable, too large, no UTF-8, or no well-formed YAML or JSON mapping.
+    """
+    text = read_text(path)
+    parse = parse_json if path.suffix.lower() == ".json" else parse_yaml
+    document = parse(text, str(path), path.absolute().parent)
+    try:
+        json.dumps(document.data, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{path}: holds half of a surrogate pair (\\ud800 to \\udfff), which is no text") from error
+    return document
+
+
+def config_hash(config: BacktestConfig | DatasetConfig) -> str:
+    """Return the sha256 of what a configuration says, data set included.
+
+    It does not depend on the folder, the format, comments, the order of keys, or whether a default is
+    written out.
+    """
+    content: dict[str, Any] = {"config": config.model_dump(mode="json")}
+    if isinstance(config, BacktestConfig):
+        content["dataset"] = config.dataset.model_dump(mode="json")
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def _backtest(document: Document, name: str, allowed_modules: Sequence[str]) -> BacktestConfig:
+    mistakes = Mistakes()
+    data = _with_names(document.data, name)
+    config = _validate(BacktestConfig, document, data, mistakes)
+    _check_strategy(document, mistakes, allowed_modules)
+    dataset = _named_dataset(document, mistakes) or (config.data.source if config else None)
+    if config is not None and dataset is not None:
+        _check_benchmark(config, dataset, document, mistakes)
+    mistakes.raise_any()
+    assert config is not None
+    assert dataset is not None
+    _attach(config, dataset, document.origin)
+    return config
+
+
+def _attach(config: BacktestConfig, dataset: DatasetConfig, origin: Origin) -> None:
+    config._origin = origin
+    config._dataset = dataset
+    config.strategy._origin = origin
+    if config.data.source is not None:
+        config.data.source._origin = origin
+
+
+def _dataset(path: Path, mistakes: Mistakes) -> DatasetConfig | None:
+    document = read_document(path)
+    config = _validate(DatasetConfig, document, {"name": path.stem, **document.data}, mistakes)
+    if config is not None:
+        config._origin = document.origin
+    return config
+
+
+def _validate(model: type[_Model], document: Document, data: Mapping[str, Any], mistakes: Mistakes) -> _Model | None:
+    try:
+        # As JSON, because only there a strict model takes lists for tuples and mappings for dataclasses.
+        return model.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        add_mistakes(mistakes, error, document=document, data=data, model=model)
+        return None
+
+
+def _with_names(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the data with the file's name where the backtest or a data set in place has none."""
+    named = {**data, "backtest": _named(data.get("backtest", {}), name)}
+    section = data.get("data")
+    if isinstance(section, Mapping) and "source" in section:
+        named["data"] = {**section, "source": _named(section["source"], name)}
+    return named
+
+
+def _named(section: Any, name: str) -> Any:
+    return {"name": name, **section} if isinstance(section, Mapping) else section
+
+
+def _value(data: Mapping[str, Any], *key: str) -> Any:
+    found: Any = data
+    for part in key:
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _named_dataset(document: Document, mistakes: Mistakes) -> DatasetConfig | None:
+    name = _value(document.data, "data", "dataset")
+    if not isinstance(name, str) or unsafe_name_reason(name):
+        return None
+    try:
+        path = find_dataset_config(name, document.origin.folder)
+    except ConfigError as error:
+        mistakes.add(document.origin.message(("data", "dataset"), str(error)))
+        return None
+    try:
+        return _dataset(path, mistakes)
+    except ConfigError as error:
+        mistakes.absorb(error)
+        return None
+
+
+def _check_strategy(document: Document, mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
+    path = _value(document.data, "strategy", "path")
+    parsed = parse_import_path(path) if isinstance(path, str) else None
+    if parsed is None:
+        return
+    try:
+        check_allowed(parsed, document.origin.folder, allowed_modules)
+    except (ConfigError, UnsafePathError) as error:
+        text = document.origin.message(("strategy", "path"), f"found {path!r}; {error}")
+        mistakes.add(text, unsafe=isinstance(error, UnsafePathError))
+
+
+def _check_benchmark(config: BacktestConfig, dataset: DatasetConfig, document: Document, mistakes: Mistakes) -> None:
+    benchmark, columns = config.reporting.benchmark, dataset.context_names
+    if benchmark is not None and benchmark not in columns:
+        known = ", ".join(columns) or "it has none"
+        text = f"found {benchmark!r}; must be a context column of the data set: {known}."
+        text += did_you_mean(benchmark, columns)
+        mistakes.add(document.origin.message(("reporting", "benchmark"), text))
+
+
+def _plain(data: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    def iso(value: object) -> str:
+        if type(value) is date:
+            return value.isoformat()
+        raise TypeError(f"{value!r} is neither a mapping, list, text, number, boolean, None nor date")
+
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(data), default=iso))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{origin.file}: {error}") from error
+    return plain

@@ -1,0 +1,152 @@
+"""The shape of `configs/NAME.yaml`: one backtest. Its defaults are the defaults of the whole package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from ml4t_backtest.config.cost_models import CommissionChoice, SlippageChoice
+from ml4t_backtest.config.dataset_schema import DatasetConfig
+from ml4t_backtest.config.document import Origin
+from ml4t_backtest.config.fields import ColumnName, FiniteJson, IsoDate, SafeName, Section, must
+from ml4t_backtest.config.import_path import StrategyPath
+from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.execution.commission import PercentageCommission
+from ml4t_backtest.execution.slippage import PercentageSlippage
+
+
+class BacktestSection(Section):
+    """What is simulated, from when to when, with how much money."""
+
+    name: SafeName = Field(
+        description="Name of the run: a-z, 0-9, '_', '.', '-', at most 64. Default: the file's name."
+    )
+    description: str = Field(default="", description="What it is, for people.")
+    start: IsoDate | None = Field(
+        default=None, description="First session with a decision, YYYY-MM-DD. null: the first of the data."
+    )
+    end: IsoDate | None = Field(default=None, description="Last session, YYYY-MM-DD. null: the last of the data.")
+    initial_capital: float = Field(
+        default=1_000_000.0, gt=0, description="Cash at the start, in account currency, greater than 0."
+    )
+    warm_up_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Calendar days before start that the strategy is shown without trading, 0 to 36500.",
+    )
+
+    @model_validator(mode="after")
+    def _start_before_end(self) -> Self:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise must(f"must be after backtest.start, which is {self.start}", key="end")
+        return self
+
+
+class DataSection(Section):
+    """Which data set: by name, or described in place. Exactly one of the two."""
+
+    dataset: SafeName | None = Field(default=None, description="Name of a file in datasets/, without its ending.")
+    source: DatasetConfig | None = Field(default=None, description="A data set described here, used by this file only.")
+    validation: Literal["fast", "standard", "paranoid"] = Field(
+        default="standard",
+        description="How thoroughly the data is checked. Every level checks every row; so far all levels run the "
+        "checks of standard.",
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.dataset is None) == (self.source is None):
+            found = "neither" if self.dataset is None else "both"
+            raise must(f"must have exactly one of dataset (a name) and source (a description); found {found}")
+        return self
+
+
+class ExecutionSection(Section):
+    """How orders fill and what they cost."""
+
+    slippage: SlippageChoice = Field(
+        default_factory=PercentageSlippage, description="How far from the market price an order fills."
+    )
+    commission: CommissionChoice = Field(
+        default_factory=PercentageCommission, description="What the broker charges for a fill."
+    )
+    fractional: bool = Field(default=False, description="Whether fractions of a share can be held.")
+    on_insufficient_cash: Literal["clip", "reject"] | None = Field(
+        default=None,
+        description="What happens to an order the cash does not cover: clip cuts it to what is affordable, "
+        "reject refuses it. null: clip for percent, target and rebalance orders, reject for quantities.",
+    )
+
+
+class StrategySection(Section):
+    """What decides."""
+
+    path: StrategyPath = Field(
+        description="Class to use: package.module.Class, package.module:Class, or file.py:Class for a file "
+        "in this file's folder."
+    )
+    params: dict[str, FiniteJson] = Field(default={}, description="Arguments of the class, by name.")
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+
+class ReportingSection(Section):
+    """What is written beside the numbers."""
+
+    report: bool = Field(default=True, description="Whether to write the report page.")
+    benchmark: ColumnName | None = Field(
+        default=None,
+        description="Context column that holds the level of an index to compare with. null: none.",
+    )
+
+
+class BacktestConfig(Section):
+    """One backtest: what, on which data, with which execution, decided by which strategy."""
+
+    backtest: BacktestSection = Field(description="What is simulated, from when to when, with how much money.")
+    data: DataSection = Field(description="Which data set: dataset (a name) or source (a description).")
+    execution: ExecutionSection = Field(
+        default_factory=ExecutionSection, description="How orders fill and what they cost."
+    )
+    strategy: StrategySection = Field(description="What decides: path and params.")
+    reporting: ReportingSection = Field(
+        default_factory=ReportingSection, description="What is written beside the numbers."
+    )
+
+    _origin: Origin | None = PrivateAttr(default=None)
+    _dataset: DatasetConfig | None = PrivateAttr(default=None)
+
+    @property
+    def name(self) -> str:
+        """Name of the backtest."""
+        return self.backtest.name
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the file, where strategy files are looked for."""
+        return self._origin.folder if self._origin else Path()
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        """The data set, whether named or described in place.
+
+        Raises:
+            ConfigError: The configuration was not made by the loader, so a named data set was never read.
+        """
+        found = self._dataset or self.data.source
+        if found is None:
+            raise ConfigError("data.dataset is a name; read it with load_config or config_from_mapping")
+        return found
+
+    def error_at(self, key: str, text: str) -> ConfigError:
+        """Return an error about one key, with the file and line it stands on.
+
+        Args:
+            key: Dotted key, for example `backtest.start`.
+            text: What is wrong and what to do.
+        """
+        path = tuple(key.split("."))
+        return ConfigError(self._origin.message(path, text) if self._origin else f"{key}: {text}")

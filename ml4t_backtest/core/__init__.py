@@ -1,0 +1,1 @@
+"""Values and pure rules: schemas, orders, fills, events, chunks."""

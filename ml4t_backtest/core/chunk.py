@@ -1,0 +1,88 @@
+"""The span of slices held in memory at once, as columns.
+
+A slice is all bars of one timestamp; a chunk never splits one. Columns become arrays once per chunk; a slice is a
+range of rows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml4t_backtest.core.instants import instants
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive slices in (timestamp, symbol) order.
+
+    Attributes:
+        frame: Rows of the slices, as a strategy sees them.
+        symbol_ids: Per row, the index of its symbol in the engine's symbol list.
+        timestamps: Per slice, its instant.
+        offsets: Slice i has the rows `offsets[i]` up to `offsets[i + 1]`.
+        opened: Per row, its open instant.
+        decided: Per slice, its decision instant.
+        sessions: Per slice, its session as days since 1970.
+        context: Per slice, context name -> value; None without context.
+    """
+
+    frame: pl.DataFrame
+    symbol_ids: Integers
+    timestamps: Integers
+    offsets: Integers
+    opened: Integers
+    decided: Integers
+    sessions: Integers
+    context: list[dict[str, Any]] | None
+
+    @property
+    def num_slices(self) -> int:
+        """Number of slices."""
+        return len(self.timestamps)
+
+    @cached_property
+    def prices(self) -> Mapping[str, Floats]:
+        """Columns open, high, low, close as arrays over rows."""
+        return {name: self.frame[name].to_numpy() for name in ("open", "high", "low", "close")}
+
+    @cached_property
+    def first_rows(self) -> list[int]:
+        """`offsets` as plain integers, quicker to read one by one."""
+        return [int(row) for row in self.offsets]
+
+    @cached_property
+    def _ids(self) -> list[int]:
+        return [int(symbol) for symbol in self.symbol_ids]
+
+    def row_of(self, index: int, symbol_id: int) -> int | None:
+        """Return the row of a symbol in slice `index`, or None where it has no bar."""
+        first, last = self.first_rows[index], self.first_rows[index + 1]
+        row = bisect_left(self._ids, symbol_id, first, last)
+        return row if row < last and self._ids[row] == symbol_id else None
+
+    def batch(self, index: int) -> pl.DataFrame:
+        """Return the rows of slice `index`, a view."""
+        first = self.first_rows[index]
+        return self.frame.slice(first, self.first_rows[index + 1] - first)
+
+    def context_at(self, index: int) -> dict[str, Any]:
+        """Return the context of slice `index`; empty without context."""
+        return self.context[index] if self.context is not None else {}
+
+
+def slice_offsets(timestamps: pl.Series) -> tuple[Integers, Integers]:
+    """Return the distinct timestamps of sorted rows and where each begins, with the end as last offset."""
+    groups = timestamps.to_frame("t").group_by("t", maintain_order=True).len()
+    offsets = np.concatenate([[0], groups["len"].cast(pl.Int64).cum_sum().to_numpy()])
+    return instants(groups["t"]).to_numpy(), offsets.astype(np.int64)

@@ -1,0 +1,79 @@
+"""The present moment of a run: the current slice and the last price of every symbol."""
+
+from __future__ import annotations
+
+import math
+
+from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.orders import NO_ROW
+
+
+class Market:
+    """Where the run stands. Only the engine moves it; everybody else reads it.
+
+    Attributes:
+        symbols: Every symbol seen so far; its index is the symbol's id.
+        chunk: Chunk being walked through.
+        index: Current slice of it.
+        timestamp: Its instant.
+        first_row: Number of rows of all chunks before, so that rows can be counted over the run.
+    """
+
+    def __init__(self, symbols: list[str]) -> None:
+        self.symbols = symbols
+        self.ids = {symbol: index for index, symbol in enumerate(symbols)}
+        self.chunk: Chunk
+        self.index = 0
+        self.timestamp = 0
+        self.first_row = 0
+        self._marks = [math.nan] * len(symbols)
+
+    def id_of(self, symbol: str) -> int:
+        """Return the id of a symbol; a new symbol gets the next one."""
+        if symbol not in self.ids:
+            self.ids[symbol] = len(self.symbols)
+            self.symbols.append(symbol)
+            self._marks.append(math.nan)
+        return self.ids[symbol]
+
+    def enter(self, chunk: Chunk, first_row: int) -> None:
+        """Go to a new chunk."""
+        self.chunk = chunk
+        self.first_row = first_row
+
+    def move_to(self, index: int) -> None:
+        """Go to slice `index` of the chunk; its prices are not marks yet."""
+        self.index = index
+        self.timestamp = int(self.chunk.timestamps[index])
+
+    def take_marks(self) -> None:
+        """Make the closes of the current slice the last prices."""
+        first, last = self.chunk.first_rows[self.index], self.chunk.first_rows[self.index + 1]
+        closes = self.chunk.prices["close"][first:last].tolist()
+        for symbol_id, close in zip(self.chunk.symbol_ids[first:last].tolist(), closes, strict=True):
+            self._marks[symbol_id] = close
+
+    def mark(self, symbol_id: int) -> float:
+        """Return the last close of a symbol on the basis of today's shares, NaN before its first bar."""
+        return self._marks[symbol_id]
+
+    def rescale_mark(self, symbol_id: int, ratio: float) -> None:
+        """Put the last close on the basis after a split of `ratio` new shares per old one."""
+        self._marks[symbol_id] /= ratio
+
+    def row_of(self, symbol_id: int) -> int | None:
+        """Return the row of a symbol's bar in the current slice, counted in the chunk; None without a bar."""
+        return self.chunk.row_of(self.index, symbol_id)
+
+    def run_row_of(self, symbol_id: int) -> int:
+        """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""
+        row = self.row_of(symbol_id)
+        return NO_ROW if row is None else self.first_row + row
+
+    def open_price(self, row: int) -> float:
+        """Return the open of a row of the chunk."""
+        return float(self.chunk.prices["open"][row])
+
+    def open_instant(self, row: int) -> int:
+        """Return when the bar of a row opened."""
+        return int(self.chunk.opened[row])

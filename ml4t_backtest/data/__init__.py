@@ -1,0 +1,1 @@
+"""From files to slices: sources, time, joins, preparation, the feed and storage."""

@@ -1,0 +1,309 @@
+"""From fills and prices to trades: one row per exit fill, average cost, entry costs pro rata.
+
+The tracker reads a chunk at a time, after the fact: what happened to positions in it (fills, splits, cash flows) and
+the prices between. It decides nothing and the broker never asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ml4t_backtest.core import schemas
+from ml4t_backtest.core.chunk import Chunk, Floats, Integers
+from ml4t_backtest.core.fill import CashFlow, Fill, LedgerEvent, SplitEvent
+from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.core.orders import NO_ROW
+
+_MICROSECONDS_PER_DAY = 86_400_000_000
+_INSTANTS = ("decision_timestamp", "entry_timestamp", "exit_decision_timestamp", "exit_timestamp")
+# Beside the published columns: where the rows seen at decision, entry and exit stand in the run.
+REFERENCES = ("decision_slice", "decision_row", "entry_row", "exit_row")
+
+
+@dataclass(slots=True)
+class _OpenTrade:
+    """A position on its way from flat to flat.
+
+    Quantities are >= 0 on today's share basis; the pools are what has not been given to an exit yet.
+    """
+
+    first: Fill
+    side: float
+    quantity: float
+    average_price: float
+    average_raw: float
+    highest: float
+    lowest: float
+    entry_bar: int
+    commission: float = 0.0
+    slippage: float = 0.0
+    dividends: float = 0.0
+    borrow_fees: float = 0.0
+
+    def add(self, quantity: float, price: float, raw: float, commission: float, slippage: float) -> None:
+        """Take in an entry of `quantity` shares at average cost."""
+        total = self.quantity + quantity
+        self.average_price = (self.quantity * self.average_price + quantity * price) / total
+        self.average_raw = (self.quantity * self.average_raw + quantity * raw) / total
+        self.quantity = total
+        self.commission += commission
+        self.slippage += slippage
+
+    def see(self, high: float, low: float) -> None:
+        """Take in prices the position lived through."""
+        self.highest = max(self.highest, high)
+        self.lowest = min(self.lowest, low)
+
+    def rescale(self, ratio: float) -> None:
+        """Put everything per share on the basis after a split."""
+        self.quantity *= ratio
+        self.average_price /= ratio
+        self.average_raw /= ratio
+        self.highest /= ratio
+        self.lowest /= ratio
+
+    def release(self, quantity: float) -> dict[str, float]:
+        """Give `quantity` of the shares their part of the pools; the last shares get all that is left."""
+        share = 1.0 if quantity == self.quantity else quantity / self.quantity
+        part = {}
+        for pool in ("commission", "slippage", "dividends", "borrow_fees"):
+            held = getattr(self, pool)
+            part[pool] = held * share
+            setattr(self, pool, held - part[pool])
+        self.quantity = 0.0 if share == 1.0 else self.quantity - quantity
+        return part
+
+    def raw_return(self, price: float) -> float:
+        """Return the gain from the average raw entry to `price`, a fraction."""
+        return self.side * (price / self.average_raw - 1.0)
+
+
+@dataclass(slots=True)
+class _Exit:
+    """How shares left a position; the fill's costs are those of these shares."""
+
+    quantity: float
+    timestamp: int
+    price: float
+    raw: float
+    commission: float = 0.0
+    slippage: float = 0.0
+    reason: str = "signal"
+    decided: int | None = None
+    row: int = NO_ROW
+
+
+@dataclass(frozen=True, slots=True)
+class _SymbolBars:
+    """The bars of one symbol in a chunk."""
+
+    rows: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+
+class TradeTracker:
+    """Turns what happened to positions into trade rows, chunk by chunk."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        self._symbols = symbols
+        self._open: dict[int, _OpenTrade] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def read(self, chunk: Chunk, events: Sequence[LedgerEvent]) -> None:
+        """Take in one chunk: its events in the order they happened, and its prices."""
+        by_symbol: dict[int, list[LedgerEvent]] = {symbol_id: [] for symbol_id in self._open}
+        for event in events:
+            by_symbol.setdefault(event.symbol_id, []).append(event)
+        # Exits of one slice keep the order of their fills over all symbols, however the chunks fall.
+        rows: list[tuple[int, dict[str, Any]]] = []
+        sequence = {id(event): position for position, event in enumerate(events)}
+        for symbol_id, own in by_symbol.items():
+            bars = _bars_of(chunk, symbol_id)
+            rows += [(sequence[id(event)], row) for event, row in self._walk(symbol_id, own, chunk, bars)]
+        rows.sort(key=lambda pair: pair[0])
+        self._rows += [row for _, row in rows]
+
+    def frame(self, marks: dict[int, float], timestamp: int) -> pl.DataFrame:
+        """Return all trades so far, open positions valued at `marks` at instant `timestamp`, with REFERENCES columns."""
+        still_open = [self._open_row(trade, marks[symbol_id], timestamp) for symbol_id, trade in self._in_order()]
+        return _as_frame([*self._rows, *still_open])
+
+    def _in_order(self) -> list[tuple[int, _OpenTrade]]:
+        return sorted(self._open.items(), key=lambda item: self._symbols[item[0]])
+
+    def _walk(
+        self, symbol_id: int, events: Sequence[LedgerEvent], chunk: Chunk, bars: _SymbolBars
+    ) -> list[tuple[LedgerEvent, dict[str, Any]]]:
+        """Go through one symbol's events and the bars between them; return the exits as (event, row)."""
+        exits: list[tuple[LedgerEvent, dict[str, Any]]] = []
+        seen = 0
+        for event in events:
+            bar = int(np.searchsorted(bars.rows, chunk.first_rows[event.slice_index]))
+            trade = self._open.get(symbol_id)
+            if trade is not None and bar > seen:
+                trade.see(float(bars.high[seen:bar].max()), float(bars.low[seen:bar].min()))
+            seen = bar
+            if isinstance(event, Fill):
+                row = self._on_fill(trade, event, bar, bars)
+            elif isinstance(event, SplitEvent):
+                row = self._on_split(trade, event, bar)
+            else:
+                row = self._on_cash_flow(trade, event)
+            if row is not None:
+                exits.append((event, row))
+        trade = self._open.get(symbol_id)
+        if trade is not None:
+            if seen < len(bars.rows):
+                trade.see(float(bars.high[seen:].max()), float(bars.low[seen:].min()))
+            trade.entry_bar -= len(bars.rows)
+        return exits
+
+    def _on_fill(self, trade: _OpenTrade | None, fill: Fill, bar: int, bars: _SymbolBars) -> dict[str, Any] | None:
+        side = 1.0 if fill.quantity > 0.0 else -1.0
+        size = abs(fill.quantity)
+        if trade is None:
+            self._enter(fill, side, size, bar)
+            return None
+        if trade.side == side:
+            trade.add(size, fill.price, fill.raw_price, fill.commission, fill.slippage)
+            return None
+        if trade.entry_bar < bar:
+            # Of the exit bar only its open is certain to have been lived through.
+            trade.see(float(bars.open[bar]), float(bars.open[bar]))
+        closed = min(size, trade.quantity)
+        row = self._exit(trade, _exit_of(fill, closed), bar)
+        if size > closed:
+            self._enter(fill, side, size - closed, bar)
+        return row
+
+    def _enter(self, fill: Fill, side: float, size: float, bar: int) -> None:
+        """Open a trade with `size` shares of a fill; a flip brings its costs along pro rata."""
+        share = size / abs(fill.quantity)
+        raw = fill.raw_price
+        self._open[fill.symbol_id] = _OpenTrade(
+            fill, side, size, fill.price, raw, raw, raw, bar, fill.commission * share, fill.slippage * share
+        )
+
+    def _on_split(self, trade: _OpenTrade | None, split: SplitEvent, bar: int) -> dict[str, Any] | None:
+        if trade is None:
+            return None
+        trade.rescale(split.ratio)
+        paid_out = abs(split.lieu_quantity)
+        trade.quantity = abs(split.quantity) + paid_out
+        if paid_out == 0.0:
+            return None
+        price = split.lieu_price
+        return self._exit(trade, _Exit(paid_out, split.timestamp, price, price, reason="corporate_action"), bar)
+
+    def _on_cash_flow(self, trade: _OpenTrade | None, flow: CashFlow) -> None:
+        if trade is not None and flow.kind == "dividend":
+            trade.dividends += flow.amount
+        elif trade is not None and flow.kind == "borrow_fee":
+            trade.borrow_fees -= flow.amount
+
+    def _exit(self, trade: _OpenTrade, leaving: _Exit, bar: int) -> dict[str, Any]:
+        trade.see(leaving.raw, leaving.raw)
+        row = _row(trade, leaving, bar - trade.entry_bar)
+        if trade.quantity == 0.0:
+            del self._open[trade.first.symbol_id]
+        return row
+
+    def _open_row(self, trade: _OpenTrade, mark: float, timestamp: int) -> dict[str, Any]:
+        """Value what is still held as if it left at the mark without costs, then blank the exit."""
+        leaving = _Exit(trade.quantity, timestamp, mark, mark)
+        trade.see(mark, mark)
+        # Chunks behind it were subtracted from entry_bar, so bar -1 is the symbol's last one.
+        row = _row(trade, leaving, -1 - trade.entry_bar)
+        blank = dict.fromkeys(("exit_timestamp", "exit_price", "exit_quantity", "exit_reason"))
+        return {**row, **blank, "status": "open"}
+
+
+def _exit_of(fill: Fill, closed: float) -> _Exit:
+    share = closed / abs(fill.quantity)
+    return _Exit(
+        quantity=closed,
+        timestamp=fill.timestamp,
+        price=fill.price,
+        raw=fill.raw_price,
+        commission=fill.commission * share,
+        slippage=fill.slippage * share,
+        reason=fill.exit_reason,
+        decided=fill.decided if fill.exit_reason == "signal" else None,
+        row=fill.row,
+    )
+
+
+def _row(trade: _OpenTrade, leaving: _Exit, bars_held: int) -> dict[str, Any]:
+    """Return the published columns of one exit, with REFERENCES."""
+    first, quantity = trade.first, leaving.quantity
+    side, entry_price, entry_raw = trade.side, trade.average_price, trade.average_raw
+    favorable = trade.raw_return(trade.highest if side > 0 else trade.lowest)
+    adverse = trade.raw_return(trade.lowest if side > 0 else trade.highest)
+    part = trade.release(quantity)
+    gross = side * (leaving.raw - entry_raw) * quantity
+    cost = part["commission"] + part["slippage"] + leaving.commission + leaving.slippage
+    net = gross - cost + part["dividends"] - part["borrow_fees"]
+    return {
+        "position_id": first.position_id,
+        "symbol_id": first.symbol_id,
+        "side": "long" if side > 0 else "short",
+        "status": "closed" if trade.quantity == 0.0 else "partial",
+        "decision_timestamp": first.decided,
+        "entry_timestamp": first.timestamp,
+        "entry_price": entry_price,
+        "entry_quantity": quantity,
+        "entry_commission": part["commission"],
+        "entry_slippage": part["slippage"],
+        "exit_decision_timestamp": leaving.decided,
+        "exit_timestamp": leaving.timestamp,
+        "exit_price": leaving.price,
+        "exit_quantity": quantity,
+        "exit_commission": leaving.commission,
+        "exit_slippage": leaving.slippage,
+        "exit_reason": leaving.reason,
+        "pnl_gross": gross,
+        "dividends": part["dividends"],
+        "borrow_fees": part["borrow_fees"],
+        "total_cost": cost,
+        "pnl_net": net,
+        "pnl_percent": net / (entry_price * quantity),
+        "holding_period_bars": bars_held,
+        "holding_period_days": (leaving.timestamp - first.timestamp) / _MICROSECONDS_PER_DAY,
+        "stop_loss_level": None,
+        "take_profit_level": None,
+        "max_favorable_excursion": favorable * entry_raw * quantity,
+        "max_adverse_excursion": adverse * entry_raw * quantity,
+        "max_favorable_pct": favorable,
+        "max_adverse_pct": adverse,
+        "ambiguous_bar": False,
+        "decision_slice": first.decision_slice,
+        "decision_row": first.decision_row,
+        "entry_row": first.row,
+        "exit_row": leaving.row,
+    }
+
+
+def _bars_of(chunk: Chunk, symbol_id: int) -> _SymbolBars:
+    rows = np.flatnonzero(chunk.symbol_ids == symbol_id)
+    prices = chunk.prices
+    return _SymbolBars(rows, prices["open"][rows], prices["high"][rows], prices["low"][rows], prices["close"][rows])
+
+
+def _as_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return trade rows as a frame with instants as datetimes; symbols are still ids."""
+    types: dict[str, Any] = {name: column.dtype.type for name, column in schemas.trades_schema().columns.items()}
+    types |= dict.fromkeys(_INSTANTS, pl.Int64) | dict.fromkeys(REFERENCES, pl.Int64) | {"symbol_id": pl.Int64}
+    del types["trade_id"], types["symbol"]
+    frame = pl.DataFrame(rows, schema=types, orient="row")
+    stamps = pl.col(*_INSTANTS)
+    return frame.with_columns(
+        pl.from_epoch(stamps, time_unit="us").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
+    ).with_row_index("trade_id", offset=1)

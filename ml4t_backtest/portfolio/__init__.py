@@ -1,0 +1,1 @@
+"""Cash and positions, corporate actions on them, and the states recorded of them."""

@@ -1,0 +1,60 @@
+"""Splits and cash dividends on a run's time line, by the data set's declared adjustment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from ml4t_backtest.core.instants import instants
+from ml4t_backtest.errors import ConfigError
+
+Adjustment = Literal["none", "split", "total_return"]
+# What the prices do not contain yet, and therefore has to be applied to positions.
+_APPLIED = {"none": ("split", "dividend"), "split": ("dividend",), "total_return": ()}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledAction:
+    """One split or dividend.
+
+    Attributes:
+        instant: Open of the ex-date's session; it applies before the first slice that closes after it.
+        symbol: Instrument.
+        kind: `split` or `dividend`.
+        value: New shares per old share, or cash per share on the basis of the ex-date.
+    """
+
+    instant: int
+    symbol: str
+    kind: Literal["split", "dividend"]
+    value: float
+
+
+def schedule(
+    actions: pl.DataFrame | None,
+    adjustment: str,
+    open_of: Callable[[pl.Series], pl.Series],
+) -> list[ScheduledAction]:
+    """Return the actions to apply, in time order, splits before dividends of the same ex-date.
+
+    Args:
+        actions: Frame of schema `corporate_actions`, or None.
+        adjustment: What the prices are adjusted for already: `none`, `split` (dividends are on that basis too) or
+            `total_return`.
+        open_of: Date series -> open of the first session on or after each date.
+
+    Raises:
+        ConfigError: The adjustment is unknown.
+    """
+    if adjustment not in _APPLIED:
+        raise ConfigError(f"adjustment must be one of {', '.join(_APPLIED)}, got {adjustment!r}")
+    if actions is None or actions.is_empty():
+        return []
+    wanted = actions.filter(pl.col("kind").is_in(_APPLIED[adjustment]))
+    wanted = wanted.with_columns(instants(open_of(wanted["ex_date"])).alias("instant"))
+    ordered = wanted.sort("instant", pl.col("kind") != "split", "symbol")
+    rows = ordered.select("instant", "symbol", "kind", "value").iter_rows()
+    return [ScheduledAction(*row) for row in rows]

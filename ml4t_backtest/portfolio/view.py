@@ -1,0 +1,56 @@
+"""What a strategy may know about its own account: everything, and nothing it could change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.position import Position
+from ml4t_backtest.portfolio.ledger import Ledger
+
+
+class PortfolioView:
+    """Read-only view of the account at the current slice, marked at its closes."""
+
+    def __init__(self, ledger: Ledger, market: Market) -> None:
+        self._ledger = ledger
+        self._market = market
+
+    @property
+    def cash(self) -> float:
+        """Cash in account currency."""
+        return self._ledger.cash
+
+    @property
+    def equity(self) -> float:
+        """Cash plus positions at their last closes."""
+        return self._ledger.value().equity
+
+    def position(self, symbol: str) -> Position:
+        """Return what is held of a symbol; an empty position when flat or unknown."""
+        symbol_id = self._market.ids.get(symbol)
+        if symbol_id is None:
+            return Position(symbol)
+        mark = self._market.mark(symbol_id)
+        holding = self._ledger.holdings.get(symbol_id)
+        price = None if mark != mark else mark
+        if holding is None:
+            return Position(symbol, market_price=price)
+        return Position(symbol, holding.quantity, holding.average_price, price)
+
+    def positions(self) -> pl.DataFrame:
+        """Return one row per held symbol: symbol, quantity, average_price, market_price, market_value."""
+        held = [self.position(self._market.symbols[symbol_id]) for symbol_id in self._ledger.held()]
+        schema = {"symbol": pl.String, "quantity": pl.Float64, "average_price": pl.Float64}
+        rows = [(p.symbol, p.quantity, p.average_price, p.market_price, p.market_value) for p in held]
+        columns = {**schema, "market_price": pl.Float64, "market_value": pl.Float64}
+        return pl.DataFrame(rows, schema=columns, orient="row")
+
+    def quantities(self, symbols: Iterable[str]) -> npt.NDArray[np.float64]:
+        """Return the signed shares held of each symbol, aligned with `symbols`."""
+        ids = self._market.ids
+        return np.array([self._ledger.quantity(ids[symbol]) if symbol in ids else 0.0 for symbol in symbols])

@@ -1,0 +1,1 @@
+"""What a run leaves behind: result tables, metrics, files and the report."""

@@ -1,0 +1,78 @@
+"""From the objects of a run to its published tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from ml4t_backtest.core import schemas
+from ml4t_backtest.core.fill import CashFlow, Fill
+from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.core.orders import Order
+
+
+def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
+    """Return one row per order, in sequence."""
+    rows = [
+        (
+            order.order_id,
+            order.symbol,
+            _side(order.quantity),
+            "market",
+            order.decided,
+            abs(order.quantity),
+            order.filled_quantity,
+            order.status,
+            order.reason,
+            order.detail,
+            order.last_timestamp,
+        )
+        for order in orders
+    ]
+    return _frame(rows, schemas.orders_schema())
+
+
+def fills_frame(fills: Sequence[Fill], symbols: Sequence[str]) -> pl.DataFrame:
+    """Return one row per fill, in the order they happened."""
+    rows = [
+        (
+            fill.fill_id,
+            fill.order_id,
+            fill.position_id,
+            symbols[fill.symbol_id],
+            _side(fill.quantity),
+            fill.decided,
+            fill.timestamp,
+            fill.instant,
+            abs(fill.quantity),
+            fill.raw_price,
+            fill.price,
+            fill.commission,
+            fill.slippage,
+        )
+        for fill in fills
+    ]
+    return _frame(rows, schemas.fills_schema())
+
+
+def cash_flows_frame(flows: Sequence[CashFlow], symbols: Sequence[str]) -> pl.DataFrame:
+    """Return one row per cash flow, in the order they happened."""
+    rows = [(flow.timestamp, symbols[flow.symbol_id], flow.position_id, flow.kind, flow.amount) for flow in flows]
+    return _frame(rows, schemas.cash_flows_schema())
+
+
+def _side(quantity: float) -> str:
+    return "buy" if quantity >= 0.0 else "sell"
+
+
+def _frame(rows: Sequence[tuple[Any, ...]], schema: pa.DataFrameSchema) -> pl.DataFrame:
+    """Build a frame of `schema` from tuples in which instants are integers."""
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    stamps = [name for name, dtype in types.items() if dtype == UTC_MICROSECONDS]
+    plain = types | dict.fromkeys(stamps, pl.Int64)
+    return pl.DataFrame(rows, schema=plain, orient="row").with_columns(
+        pl.from_epoch(pl.col(stamps), time_unit="us").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
+    )

@@ -1,0 +1,65 @@
+"""The result of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ml4t_backtest.reporting.metrics import compute_metrics
+
+
+TABLES = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """Everything a run produced, as Polars frames; columns, units and meanings stand in `core.schemas`.
+
+    Attributes:
+        trades: One row per exit fill, and per position open at the end.
+        fills: One row per execution.
+        orders: One row per order, whatever became of it.
+        cash_flows: Dividends, fees and other cash without a fill.
+        portfolio_states: The account after each slice.
+        daily_returns: The last state of each session.
+        initial_capital: Account currency.
+        facts: Small values about the run: rows checked, symbols, span, notes of the feed, configuration.
+    """
+
+    trades: pl.DataFrame
+    fills: pl.DataFrame
+    orders: pl.DataFrame
+    cash_flows: pl.DataFrame
+    portfolio_states: pl.DataFrame
+    daily_returns: pl.DataFrame
+    initial_capital: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rejected_orders(self) -> pl.DataFrame:
+        """Orders that were refused, with code and numbers."""
+        return self.orders.filter(pl.col("status") == "rejected")
+
+    @cached_property
+    def metrics(self) -> dict[str, float | int | None]:
+        """Performance figures; see `reporting.metrics`. None where a figure is undefined."""
+        return compute_metrics(self.daily_returns, self.trades, self.fills, self.portfolio_states, self.initial_capital)
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Return the frames by name."""
+        return {name: getattr(self, name) for name in TABLES}
+
+    def write(self, path: str | Path) -> Path:
+        """Publish the tables as a new version of the run folder `path`; read them back with `read_result`."""
+        from ml4t_backtest.reporting.parquet import write_result
+
+        folder = Path(path)
+        return write_result(self, folder.parent, folder.name)
+
+    def __repr__(self) -> str:
+        last = self.portfolio_states["equity"][-1] if self.portfolio_states.height else self.initial_capital
+        return f"BacktestResult({self.trades.height} trades, {self.fills.height} fills, final equity {last:,.2f})"

@@ -1,0 +1,1 @@
+"""What users write: strategies, and the examples that ship with the package."""

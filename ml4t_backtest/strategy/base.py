@@ -1,0 +1,225 @@
+"""The class users derive from.
+
+A strategy never holds the broker: it reads a view of the account and drops order requests into an outbox that the
+engine drains after each callback. Orders made on a slice can fill on later slices only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import count
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml4t_backtest.core.event import MarketEvent
+from ml4t_backtest.core.orders import OrderRequest, Sizing
+from ml4t_backtest.core.position import Position
+from ml4t_backtest.errors import StrategyError
+from ml4t_backtest.portfolio.view import PortfolioView
+from ml4t_backtest.strategy import sizing
+from ml4t_backtest.strategy.events import EventReader
+
+CallbackMode = Literal["batch", "symbol"]
+
+
+class Outbox:
+    """Order requests on their way to the engine."""
+
+    def __init__(self) -> None:
+        self._ids = count(1)
+        self._requests: list[OrderRequest] = []
+
+    def put(self, symbol: str, sizing: Sizing, amount: float, *, group: int | None = None, closes: bool = False) -> int:
+        """Add a request and return its order id."""
+        order_id = next(self._ids)
+        self._requests.append(OrderRequest(order_id, symbol, sizing, float(amount), group, closes))
+        return order_id
+
+    def new_group(self) -> int:
+        """Return an id for orders that belong together."""
+        return next(self._ids)
+
+    def drain(self) -> list[OrderRequest]:
+        """Return the requests since the last call, in order."""
+        requests, self._requests = self._requests, []
+        return requests
+
+
+class Strategy:
+    """Decides on orders. Override exactly one of `on_timestamp_batch` and `on_market_data`.
+
+    >>> class BuyAndHold(Strategy):
+    ...     def on_market_data(self, event):
+    ...         if not self.get_position(event.symbol):
+    ...             self.buy(event.symbol, percent=0.1)
+    """
+
+    _portfolio: PortfolioView
+    _outbox: Outbox
+    _signal_columns: tuple[str, ...] = ()
+    _indicator_columns: tuple[str, ...] = ()
+
+    def attach(
+        self,
+        portfolio: PortfolioView,
+        outbox: Outbox,
+        *,
+        signals: tuple[str, ...] = (),
+        indicators: tuple[str, ...] = (),
+    ) -> None:
+        """Connect the strategy to a run; called once by the engine before `on_start`."""
+        self._portfolio = portfolio
+        self._outbox = outbox
+        self._signal_columns = signals
+        self._indicator_columns = indicators
+
+    # Callbacks
+
+    def on_start(self) -> None:
+        """Called once before the first slice."""
+
+    def on_warm_up(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
+        """Called for the slices before the traded span; orders are errors here."""
+
+    def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
+        """Called once per slice.
+
+        Args:
+            timestamp: Close of the slice's bars, UTC.
+            asset_batch: One row per symbol that has a bar, in symbol order: `symbol, open, high, low, close, volume`,
+                signals (NAME, NAME_available_at, NAME_is_new) and indicators. A value that is not known is null.
+            context: Context name -> value known at the decision, None where there is none.
+        """
+        raise NotImplementedError
+
+    def on_market_data(self, event: MarketEvent) -> None:
+        """Called once per bar of a slice, in symbol order."""
+        raise NotImplementedError
+
+    def on_end(self) -> None:
+        """Called once after the last slice."""
+
+    # Orders
+
+    def buy(self, symbol: str, quantity: float | None = None, *, percent: float | None = None) -> int:
+        """Buy at the next open, in addition to what is held and pending.
+
+        Args:
+            symbol: Instrument.
+            quantity: Shares, > 0. Refused when cash does not suffice at the fill.
+            percent: Fraction of equity, turned into shares with this slice's equity and close. Cut to what cash
+                allows at the fill.
+
+        Returns:
+            The order id.
+
+        Raises:
+            StrategyError: Not exactly one of `quantity` and `percent`, or a negative one.
+        """
+        return self._trade(symbol, quantity, percent, 1.0)
+
+    def sell(self, symbol: str, quantity: float | None = None, *, percent: float | None = None) -> int:
+        """Sell at the next open; the mirror of `buy`. A cash account sells what it holds and refuses the rest."""
+        return self._trade(symbol, quantity, percent, -1.0)
+
+    def order_target_quantity(self, symbol: str, quantity: float) -> int:
+        """Trade to a position of `quantity` shares; working orders of the symbol are cancelled."""
+        return self._outbox.put(symbol, "target_quantity", quantity)
+
+    def order_target_value(self, symbol: str, value: float) -> int:
+        """Trade to a position worth `value` at this slice's close; working orders of the symbol are cancelled."""
+        return self._outbox.put(symbol, "target_value", value)
+
+    def order_target_percent(self, symbol: str, percent: float) -> int:
+        """Trade to a position worth the fraction `percent` of this slice's equity."""
+        return self._outbox.put(symbol, "target_percent", percent)
+
+    def close_position(self, symbol: str) -> int:
+        """Close whatever is held of a symbol; never opens anything."""
+        return self._outbox.put(symbol, "target_quantity", 0.0, closes=True)
+
+    def rebalance(self, weights: Mapping[str, float], *, others: Literal["close", "keep"] = "close") -> list[int]:
+        """Trade to fractions of equity, all at once; when cash falls short the buys are cut by one common factor.
+
+        Args:
+            weights: Symbol -> fraction of this slice's equity.
+            others: What happens to held symbols that are not named.
+
+        Returns:
+            The order ids, in symbol order.
+        """
+        targets = dict(weights)
+        if others == "close":
+            targets = {**dict.fromkeys(self.get_all_positions()["symbol"].to_list(), 0.0), **targets}
+        group = self._outbox.new_group()
+        return [
+            self._outbox.put(symbol, "target_percent", targets[symbol], group=group, closes=targets[symbol] == 0.0)
+            for symbol in sorted(targets)
+        ]
+
+    # The account
+
+    @property
+    def equity(self) -> float:
+        """Cash plus positions at their last closes, account currency."""
+        return self._portfolio.equity
+
+    @property
+    def cash(self) -> float:
+        """Cash, account currency."""
+        return self._portfolio.cash
+
+    def get_position(self, symbol: str) -> Position:
+        """Return what is held of a symbol; false in a condition when flat."""
+        return self._portfolio.position(symbol)
+
+    def get_all_positions(self) -> pl.DataFrame:
+        """Return one row per held symbol: symbol, quantity, average_price, market_price, market_value."""
+        return self._portfolio.positions()
+
+    def position_quantities(self, symbols: Iterable[str]) -> npt.NDArray[np.float64]:
+        """Return the signed shares held of each symbol, aligned with `symbols`."""
+        return self._portfolio.quantities(symbols)
+
+    # Helpers
+
+    def calculate_position_size(self, price: float, atr: float, risk_pct: float = 0.02) -> float:
+        """Return the whole shares at which a move of one ATR costs `risk_pct` of equity; see `strategy.sizing`."""
+        return sizing.calculate_position_size(self.equity, price, atr, risk_pct)
+
+    def iter_events(self, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> Iterator[MarketEvent]:
+        """Return the bars of a batch as events, in symbol order."""
+        reader = EventReader(asset_batch, self._signal_columns, self._indicator_columns)
+        return reader.events(0, asset_batch.height, context)
+
+    def _trade(self, symbol: str, quantity: float | None, percent: float | None, sign: float) -> int:
+        if (quantity is None) == (percent is None):
+            raise StrategyError(f"order for {symbol!r}: give exactly one of quantity and percent")
+        amount = quantity if quantity is not None else percent
+        if amount is None or amount < 0.0:
+            raise StrategyError(f"order for {symbol!r}: {amount!r} is negative; the side is in the method's name")
+        return self._outbox.put(symbol, "quantity" if quantity is not None else "percent", sign * amount)
+
+
+def callback_mode(strategy: Strategy) -> CallbackMode:
+    """Return which callback a strategy overrides, however it does that.
+
+    Raises:
+        StrategyError: It overrides both callbacks, or neither.
+    """
+    batch = _overrides(strategy, "on_timestamp_batch")
+    per_symbol = _overrides(strategy, "on_market_data")
+    if batch == per_symbol:
+        what = (
+            "both on_timestamp_batch and on_market_data" if batch else "neither on_timestamp_batch nor on_market_data"
+        )
+        raise StrategyError(f"{type(strategy).__name__} overrides {what}; override exactly one")
+    return "batch" if batch else "symbol"
+
+
+def _overrides(strategy: Strategy, name: str) -> bool:
+    return name in vars(strategy) or getattr(type(strategy), name) is not getattr(Strategy, name)

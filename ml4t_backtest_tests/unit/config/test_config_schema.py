@@ -1,0 +1,248 @@
+"""The models: rules across keys, defaults from one place, descriptions for the reference page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from pydantic import BaseModel
+
+from ml4t_backtest import BacktestEngine, BacktestResult, MarketEvent, PolarsDataFeed, Strategy
+from ml4t_backtest import config as package
+from ml4t_backtest.config import (
+    BacktestConfig,
+    BacktestSection,
+    DatasetConfig,
+    ExecutionSection,
+    build_strategy,
+    bundled_folder,
+    config_from_mapping,
+    load_config,
+    load_dataset_config,
+)
+from ml4t_backtest.config.cost_models import models_of
+from ml4t_backtest.config.loader import read_document
+from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.execution import commission, slippage
+
+EXAMPLES = ["simple_ml_strategy", "multi_asset_strategy", "regime_switching"]
+MODELS = [each for each in vars(package).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def _with_source(**source: Any) -> dict[str, Any]:
+    full = {"adjustment": "none", "prices": {"path": "p"}, **source}
+    return {"data": {"source": full}, "strategy": {"path": "mine.py:Mine"}}
+
+
+def _mistake(**source: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping(_with_source(**source), name="mine", folder=Path())
+    return str(caught.value)
+
+
+class _Once(Strategy):
+    """Buys ten shares on the first bar."""
+
+    def on_market_data(self, event: MarketEvent) -> None:
+        if not self.get_position(event.symbol):
+            self.buy(event.symbol, quantity=10)
+
+
+def _run_once(**costs: Any) -> BacktestResult:
+    prices = pl.DataFrame(
+        {"timestamp": [date(2024, 1, 2), date(2024, 1, 3)], "symbol": ["A", "A"], "volume": [1.0, 1.0]}
+    )
+    bars = prices.with_columns(pl.Series(name, [10.0, 11.0]) for name in ("open", "high", "low", "close"))
+    return BacktestEngine(PolarsDataFeed(bars, bar_label="session"), _Once(), **costs).run()
+
+
+def _at(data: Any, key: str) -> Any:
+    for part in key.split("."):
+        data = data[part]
+    return data
+
+
+def _marked_default(file: Path) -> Iterator[str]:
+    """Yield the dotted keys of the lines whose comment says `(default)`."""
+    document = read_document(file)
+    marked = {n for n, line in enumerate(file.read_text().splitlines(), 1) if re.search(r"#.*\(default\)", line)}
+    for key, line in document.origin.lines.items():
+        if line in marked and not any(other[: len(key)] == key for other in document.origin.lines if other > key):
+            yield ".".join(str(part) for part in key)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_an_example_calls_a_default_is_the_default(name: str) -> None:
+    config = load_config(bundled_folder() / f"{name}.yaml")
+    minimal = {"data": {"dataset": "us_tech_daily"}, "strategy": {"path": config.strategy.path}}
+    defaults = config_from_mapping(minimal, name=name, folder=bundled_folder()).model_dump()
+    spelled = config.model_dump()
+
+    for key in _marked_default(bundled_folder() / f"{name}.yaml"):
+        assert _at(spelled, key) == _at(defaults, key), key
+
+
+def test_every_section_of_the_examples_has_defaults_marked() -> None:
+    keys = {key for name in EXAMPLES for key in _marked_default(bundled_folder() / f"{name}.yaml")}
+
+    assert {key.split(".")[0] for key in keys} == {"backtest", "data", "execution", "reporting"}
+
+
+def test_what_the_example_data_set_calls_a_default_is_the_default() -> None:
+    file = bundled_folder() / "datasets" / "us_tech_daily.yaml"
+    spelled = load_dataset_config(file).model_dump()
+    keys = [key for key in _marked_default(file) if "." not in key]
+
+    assert keys == ["calendar", "frequency", "timezone"]
+    for key in keys:
+        assert spelled[key] == DatasetConfig.model_fields[key].default, key
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_strategy_of_an_example_accepts_its_params(name: str) -> None:
+    config = load_config(bundled_folder() / f"{name}.yaml")
+
+    built = vars(build_strategy(config.strategy, config.folder))
+    assert {key: built[key] for key in config.strategy.params} == config.strategy.params
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_share_dates_capital_and_data(name: str) -> None:
+    config = load_config(bundled_folder() / f"{name}.yaml")
+
+    assert str(config.backtest.start) == "2003-01-02"
+    assert str(config.backtest.end) == "2013-03-01"
+    assert config.backtest.initial_capital == 1_000_000.0
+    assert config.reporting.benchmark in config.dataset.context_names
+
+
+def test_the_defaults_of_the_engine_are_those_of_the_configuration() -> None:
+    arguments = inspect.signature(BacktestEngine).parameters
+    execution = ExecutionSection()
+
+    assert arguments["initial_capital"].default == BacktestSection.model_fields["initial_capital"].default
+    for name in set(arguments) & set(ExecutionSection.model_fields) - {"slippage", "commission"}:
+        assert arguments[name].default == getattr(execution, name), name
+
+
+def test_an_engine_without_costs_given_charges_those_of_the_configuration() -> None:
+    execution = ExecutionSection()
+    configured = _run_once(slippage=execution.slippage, commission=execution.commission)
+
+    assert_frame_equal(_run_once().fills, configured.fills)
+    # Bought at the open of 11: slippage 0.0005 x 11 x 10, commission 0.001 x 10 x 11.0055.
+    assert configured.fills["slippage"].to_list() == [pytest.approx(0.055)]
+    assert configured.fills["commission"].to_list() == [pytest.approx(0.110055)]
+
+
+def test_every_cost_model_is_a_section_by_its_name() -> None:
+    for key, module in (("slippage", slippage), ("commission", commission)):
+        for name, model in models_of(module).items():
+            data = {**_with_source(), "execution": {key: {"model": name}}}
+            config = config_from_mapping(data, name="mine", folder=Path())
+            assert isinstance(getattr(config.execution, key), model)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_key_has_a_description(model: type[BaseModel]) -> None:
+    missing = [name for name, field in model.model_fields.items() if not field.description]
+
+    # A path says what it is in its own type.
+    assert set(missing) <= {"path"}
+
+
+def test_a_loaded_configuration_cannot_be_changed() -> None:
+    config = config_from_mapping(_with_source(), name="mine", folder=Path())
+
+    with pytest.raises(ValueError, match="frozen"):
+        config.backtest.initial_capital = 5.0
+
+
+def test_a_configuration_survives_dump_and_reload() -> None:
+    config = load_config(bundled_folder() / "simple_ml_strategy.yaml")
+
+    assert BacktestConfig.model_validate_json(config.model_dump_json()).model_dump() == config.model_dump()
+
+
+def test_adjustment_has_no_default() -> None:
+    assert DatasetConfig.model_fields["adjustment"].is_required()
+
+
+def test_session_labels_are_for_daily_bars() -> None:
+    assert "bar_label: found 'session'; must be close or open" in _mistake(bar_label="session", frequency="5m")
+
+
+@pytest.mark.parametrize("frequency", ["1d", "5m", "2h", "390m"])
+def test_a_frequency_is_a_number_and_a_unit(frequency: str) -> None:
+    config = config_from_mapping(_with_source(frequency=frequency), name="mine", folder=Path())
+
+    assert config.dataset.frequency == frequency
+
+
+@pytest.mark.parametrize("frequency", ["0m", "1w", "d", "1.5h", "-1d", "1 d", "\u0661d", "99999999d"])
+def test_anything_else_is_no_frequency(frequency: str) -> None:
+    assert "data.source.frequency" in _mistake(frequency=frequency)
+
+
+def test_a_policy_and_an_available_at_column_contradict_each_other() -> None:
+    source = {"path": "s", "names": ["p"], "available_at": "next_day", "columns": {"available_at": "known"}}
+
+    assert "signals[0].available_at: found 'next_day'; must be null" in _mistake(signals=[source])
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["close"], "'close', it is a column that every data set has"),
+        (["p", "p_available_at"], "'p_available_at', it is already given by signals[0].names"),
+        (["sma"], "indicators: found ['sma']; must not give the column 'sma'"),
+        (["vix"], "context[0].names: found ['vix']; must not give the column 'vix'"),
+    ],
+)
+def test_two_values_cannot_have_the_same_column(names: list[str], said: str) -> None:
+    text = _mistake(
+        signals=[{"path": "s", "names": names}], indicators=["sma"], context=[{"path": "c", "names": ["vix"]}]
+    )
+
+    assert said in text
+
+
+def test_a_column_mapping_names_known_columns_and_each_source_once() -> None:
+    text = _mistake(prices={"path": "p", "columns": {"tiemstamp": "date"}})
+    assert "prices.columns.tiemstamp: unknown key. Did you mean 'timestamp'?" in text
+
+    text = _mistake(prices={"path": "p", "columns": {"open": "px", "close": "px"}})
+    assert "must name each once; twice: px" in text
+
+
+def test_context_has_no_symbol() -> None:
+    text = _mistake(context=[{"path": "c", "names": ["vix"], "columns": {"symbol": "x"}}])
+
+    assert "context[0].columns.symbol: unknown key. " in text
+
+
+def test_data_is_named_or_described_never_both() -> None:
+    both = _with_source()
+    both["data"]["dataset"] = "us_tech_daily"
+    for data, found in ((both, "both"), ({**both, "data": {}}, "neither")):
+        with pytest.raises(ConfigError, match=rf"data: must have exactly one.*found {found}"):
+            config_from_mapping(data, name="mine", folder=Path())
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_a_time_zone_is_utc_or_a_place(zone: str) -> None:
+    assert config_from_mapping(_with_source(timezone=zone), name="mine", folder=Path()).dataset.timezone == zone
+
+
+@pytest.mark.parametrize("calendar", ["XNYS", "XLON", "24/7", "CMES"])
+def test_calendars_of_exchange_calendars_are_known(calendar: str) -> None:
+    config = config_from_mapping(_with_source(calendar=calendar), name="mine", folder=Path())
+
+    assert config.dataset.calendar == calendar
