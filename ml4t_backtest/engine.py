@@ -13,10 +13,12 @@ Step 2 (orders working inside the bar) has no order types yet. The whole contrac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import polars as pl
 
+from ml4t_backtest.core import schemas
 from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
@@ -24,6 +26,7 @@ from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import CashPolicy
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
+from ml4t_backtest.data.validation import validate
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
 from ml4t_backtest.execution.broker import Broker
 from ml4t_backtest.execution.commission import CommissionModel, PercentageCommission
@@ -50,7 +53,8 @@ class BacktestEngine:
 
     >>> from datetime import date
     >>> bars = pl.DataFrame({"timestamp": [date(2024, 1, 2), date(2024, 1, 3)], "symbol": ["A", "A"],
-    ...     "open": [10.0, 11.0], "high": [10.0, 12.0], "low": [10.0, 11.0], "close": [10.0, 12.0], "volume": [1.0, 1.0]})
+    ...                      "open": [10.0, 11.0], "high": [10.0, 12.0], "low": [10.0, 11.0], "close": [10.0, 12.0],
+    ...                      "volume": [1.0, 1.0]})
     >>> class Once(Strategy):
     ...     def on_market_data(self, event):
     ...         if not self.get_position(event.symbol):
@@ -93,10 +97,15 @@ class BacktestEngine:
 
         Raises:
             StrategyError: The strategy overrides both callbacks or neither.
-            ConfigError: The capital is not positive, or the adjustment is unknown.
+            ConfigError: The capital is not positive, or a choice is unknown.
+            DataValidationError: The corporate actions break their schema.
         """
-        if not initial_capital > 0.0:
-            raise ConfigError(f"initial_capital must be positive, got {initial_capital!r}")
+        if not (math.isfinite(initial_capital) and initial_capital > 0.0):
+            raise ConfigError(f"initial_capital must be a positive finite number, got {initial_capital!r}")
+        if on_insufficient_cash not in (None, "clip", "reject"):
+            raise ConfigError(f"on_insufficient_cash must be 'clip', 'reject' or None, got {on_insufficient_cash!r}")
+        if corporate_actions is not None:
+            validate(corporate_actions, schemas.corporate_actions_schema(), allow_empty=True)
         self._feed = feed
         self._strategy = strategy
         self._mode = callback_mode(strategy)
@@ -106,7 +115,7 @@ class BacktestEngine:
         self._signals = feed.signal_columns if isinstance(feed, PolarsDataFeed) else ()
         self._indicators = feed.indicator_columns if isinstance(feed, PolarsDataFeed) else ()
         self._context_columns = feed.context_columns if isinstance(feed, PolarsDataFeed) else ()
-        self._trading_start = (feed.trading_start if isinstance(feed, PolarsDataFeed) else None) or 0
+        self._trading_start = feed.trading_start if isinstance(feed, PolarsDataFeed) else None
         self._market = Market(list(feed.symbols) if isinstance(feed, PolarsDataFeed) else [])
         self._ledger = Ledger(self._initial_capital, self._market)
         self._broker = Broker(
@@ -123,7 +132,7 @@ class BacktestEngine:
         self._outbox = Outbox()
         self._states = StateRecorder(self._initial_capital)
         self._tracker = TradeTracker(self._market.symbols)
-        self._seen = SeenRows((*self._signals, *self._indicators), self._context_columns)
+        self._seen = SeenRows(self._signals, self._indicators, self._context_columns)
         self._events: list[Fill | CashFlow] = []
 
     def run(self) -> BacktestResult:
@@ -140,6 +149,7 @@ class BacktestEngine:
         portfolio = PortfolioView(self._ledger, self._market)
         self._strategy.attach(portfolio, self._outbox, signals=self._signals, indicators=self._indicators)
         self._call(self._strategy.on_start)
+        self._refuse_orders("in on_start, before the first slice")
         rows = slices = 0
         for chunk in chunks_of(self._feed, self._market):
             self._walk(chunk, rows)
@@ -149,6 +159,7 @@ class BacktestEngine:
                 self._on_progress(slices)
         self._broker.expire_working("end_of_data")
         self._call(self._strategy.on_end)
+        self._refuse_orders("in on_end, after the last slice")
         result = self._result(rows, slices)
         check_identities(result)
         return result
@@ -160,7 +171,7 @@ class BacktestEngine:
         decide = self._decider(chunk)
         for index in range(chunk.num_slices):
             self._market.move_to(index)
-            if self._market.timestamp < self._trading_start:
+            if self._trading_start is not None and self._market.timestamp < self._trading_start:
                 self._warm_up(chunk, index)
             else:
                 self._trade(chunk, index, decide)
@@ -180,12 +191,12 @@ class BacktestEngine:
         self._states.record(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
 
     def _warm_up(self, chunk: Chunk, index: int) -> None:
-        """Show a slice from before the traded span."""
+        """Show a slice from before the traded span; corporate actions reach its prices all the same."""
+        self._broker.before_open()
         self._market.take_marks()
         stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
         self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
-        if self._outbox.drain():
-            raise StrategyError(f"{self._name()} ordered at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
+        self._refuse_orders(f"at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
 
     def _decider(self, chunk: Chunk) -> Decider:
         """Return what hands a slice of the chunk to the strategy: whole, or one event per symbol in symbol order."""
@@ -214,9 +225,14 @@ class BacktestEngine:
             raise self._strategy_error(error) from error
 
     def _strategy_error(self, error: Exception, symbol: str | None = None) -> StrategyError:
+        when = f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC" if self._market.started else "in on_start"
         where = f" on {symbol}" if symbol else ""
-        stamp = to_datetime(self._market.timestamp)
-        return StrategyError(f"{self._name()} raised at {stamp:%Y-%m-%d %H:%M} UTC{where}: {error!r}")
+        return StrategyError(f"{self._name()} raised {when}{where}: {error!r}")
+
+    def _refuse_orders(self, when: str) -> None:
+        """Raise for orders made where there is no slice to size them with, or none left to fill them."""
+        if self._outbox.drain():
+            raise StrategyError(f"{self._name()} ordered {when}; order in the callbacks of traded slices")
 
     def _name(self) -> str:
         return type(self._strategy).__name__
@@ -232,11 +248,11 @@ class BacktestEngine:
         marks = {symbol_id: market.mark(symbol_id) for symbol_id in self._ledger.holdings}
         states, daily = self._states.frames(self._context_columns)
         trades = self._seen.complete(self._tracker.frame(marks, market.timestamp), symbols)
-        fills = records.fills_frame([event for event in self._events if isinstance(event, Fill)], symbols)
+        fills = [event for event in self._events if isinstance(event, Fill)]
         flows = [event for event in self._events if isinstance(event, CashFlow)]
         return BacktestResult(
             trades=trades,
-            fills=fills,
+            fills=records.fills_frame(fills, symbols),
             orders=records.orders_frame(self._broker.orders),
             cash_flows=records.cash_flows_frame(flows, symbols),
             portfolio_states=states,
@@ -246,6 +262,7 @@ class BacktestEngine:
                 "rows_checked": rows,
                 "slices": slices,
                 "symbols": len(symbols),
+                "median_signal_lag_hours": self._seen.median_lag_hours(fills),
                 "notes": list(self._feed.notes) if isinstance(self._feed, PolarsDataFeed) else [],
             },
         )

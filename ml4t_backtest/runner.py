@@ -6,9 +6,10 @@ raw tables as the source has them, validated tables on this package's clock, one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -38,6 +39,7 @@ from ml4t_backtest.reporting.result import BacktestResult
 
 RawKind = Literal["prices", "signals", "context", "corporate_actions"]
 Tables = Mapping[str, pl.DataFrame]
+ValueSection = SignalSource | ContextSource
 OUTPUT_ROOT = Path(".runs")
 RUNS = "runs"
 
@@ -64,7 +66,7 @@ def run_prepared(
     config: BacktestConfig, prepared: PreparedData, *, on_progress: Callable[[int], None] | None = None
 ) -> BacktestResult:
     """Run a configuration's strategy over data that is prepared already."""
-    engine = BacktestEngine(
+    result = BacktestEngine(
         _feed(config, prepared),
         build_strategy(config.strategy, config.folder),
         initial_capital=config.backtest.initial_capital,
@@ -75,8 +77,9 @@ def run_prepared(
         corporate_actions=prepared.corporate_actions,
         adjustment=config.dataset.adjustment,
         on_progress=on_progress,
-    )
-    return engine.run()
+    ).run()
+    notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
+    return replace(result, facts={**result.facts, "notes": notes})
 
 
 def publish_run(
@@ -199,6 +202,22 @@ def clock_of(dataset: DatasetConfig) -> BarClock:
     return BarClock(dataset.calendar, dataset.timezone, dataset.bar_label, dataset.frequency, dataset.decide_at)
 
 
+def _timing_notes(dataset: DatasetConfig) -> list[str]:
+    """Return what a user should know about when this data set's signals can be traded on."""
+    early = [
+        name
+        for source in dataset.signals
+        if source.available_at in ("market_open", "next_day")
+        for name in source.names
+    ]
+    if not early or dataset.frequency != "1d" or dataset.decide_at == "next_open":
+        return []
+    return [
+        f"{', '.join(early)} are known at an open but decided on at the close: they trade a bar late "
+        "(decide_at: next_open decides on them at that open)"
+    ]
+
+
 def _feed(config: BacktestConfig, prepared: PreparedData) -> PolarsDataFeed:
     span = config.backtest
     try:
@@ -217,17 +236,18 @@ def _feed(config: BacktestConfig, prepared: PreparedData) -> PolarsDataFeed:
         raise config.error_at("backtest.start", str(error)) from error
 
 
-def _sources(dataset: DatasetConfig, kind: RawKind) -> tuple[SignalSource, ...] | tuple[ContextSource, ...]:
-    return dataset.signals if kind == "signals" else dataset.context
+def _sources(dataset: DatasetConfig, kind: RawKind) -> Sequence[ValueSection]:
+    signals: Sequence[ValueSection] = dataset.signals
+    return signals if kind == "signals" else dataset.context
 
 
-def _value_columns(source: SignalSource | ContextSource) -> list[str]:
+def _value_columns(source: ValueSection) -> list[str]:
     keys = ["timestamp", "symbol"] if isinstance(source, SignalSource) else ["timestamp"]
     return [*keys, *(["available_at"] if source.available_at is None else []), *source.names]
 
 
 def _read(
-    dataset: DatasetConfig, path: str, columns: Mapping[str, str], wanted: list[str], kind: RawKind
+    dataset: DatasetConfig, path: str, columns: Mapping[Any, str], wanted: list[str], kind: RawKind
 ) -> pl.DataFrame:
     file = dataset.resolve(path)
     lazy = scan(file, columns=columns, dataset=kind)
@@ -235,9 +255,7 @@ def _read(
     return collect(lazy.select(wanted), file=file)
 
 
-def _validated_values(
-    dataset: DatasetConfig, kind: RawKind, source: SignalSource | ContextSource, raw: pl.DataFrame
-) -> pl.DataFrame:
+def _validated_values(dataset: DatasetConfig, kind: RawKind, source: ValueSection, raw: pl.DataFrame) -> pl.DataFrame:
     file, by_symbol = dataset.resolve(source.path), kind == "signals"
     rows = load_values(_spec(source, raw), clock_of(dataset), by_symbol=by_symbol, file=file)
     schema = schemas.signals_schema(source.names) if by_symbol else schemas.context_schema(source.names)
@@ -250,7 +268,7 @@ def _loaded(dataset: DatasetConfig, kind: RawKind, tables: Tables) -> list[tuple
     return [(_spec(source, rows), rows) for source, rows in named]
 
 
-def _spec(source: SignalSource | ContextSource, rows: pl.DataFrame) -> ValueSource:
+def _spec(source: ValueSection, rows: pl.DataFrame) -> ValueSource:
     return ValueSource(
         rows, source.names, available_at=source.available_at, latency=source.latency, max_age=source.max_age
     )

@@ -6,7 +6,6 @@ range of rows.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,15 +60,10 @@ class Chunk:
         """`offsets` as plain integers, quicker to read one by one."""
         return [int(row) for row in self.offsets]
 
-    @cached_property
-    def _ids(self) -> list[int]:
-        return [int(symbol) for symbol in self.symbol_ids]
-
-    def row_of(self, index: int, symbol_id: int) -> int | None:
-        """Return the row of a symbol in slice `index`, or None where it has no bar."""
+    def rows_of(self, index: int) -> dict[int, int]:
+        """Return symbol id -> row for the bars of slice `index`."""
         first, last = self.first_rows[index], self.first_rows[index + 1]
-        row = bisect_left(self._ids, symbol_id, first, last)
-        return row if row < last and self._ids[row] == symbol_id else None
+        return dict(zip(self.symbol_ids[first:last].tolist(), range(first, last), strict=True))
 
     def batch(self, index: int) -> pl.DataFrame:
         """Return the rows of slice `index`, a view."""
@@ -77,8 +71,8 @@ class Chunk:
         return self.frame.slice(first, self.first_rows[index + 1] - first)
 
     def context_at(self, index: int) -> dict[str, Any]:
-        """Return the context of slice `index`; empty without context."""
-        return self.context[index] if self.context is not None else {}
+        """Return the context of slice `index`, a copy that may be changed; empty without context."""
+        return dict(self.context[index]) if self.context is not None else {}
 
 
 def slice_offsets(timestamps: pl.Series) -> tuple[Integers, Integers]:

@@ -14,8 +14,9 @@ class Market:
     Attributes:
         symbols: Every symbol seen so far; its index is the symbol's id.
         chunk: Chunk being walked through.
+        started: Whether a slice has begun.
         index: Current slice of it.
-        timestamp: Its instant.
+        timestamp: Its instant; of the last slice once the data has ended.
         first_row: Number of rows of all chunks before, so that rows can be counted over the run.
     """
 
@@ -23,9 +24,12 @@ class Market:
         self.symbols = symbols
         self.ids = {symbol: index for index, symbol in enumerate(symbols)}
         self.chunk: Chunk
+        self.started = False
         self.index = 0
         self.timestamp = 0
         self.first_row = 0
+        # Looked up only in slices with orders, and then once.
+        self._rows: dict[int, int] | None = None
         self._marks = [math.nan] * len(symbols)
 
     def id_of(self, symbol: str) -> int:
@@ -43,8 +47,10 @@ class Market:
 
     def move_to(self, index: int) -> None:
         """Go to slice `index` of the chunk; its prices are not marks yet."""
+        self.started = True
         self.index = index
         self.timestamp = int(self.chunk.timestamps[index])
+        self._rows = None
 
     def take_marks(self) -> None:
         """Make the closes of the current slice the last prices."""
@@ -63,7 +69,9 @@ class Market:
 
     def row_of(self, symbol_id: int) -> int | None:
         """Return the row of a symbol's bar in the current slice, counted in the chunk; None without a bar."""
-        return self.chunk.row_of(self.index, symbol_id)
+        if self._rows is None:
+            self._rows = self.chunk.rows_of(self.index)
+        return self._rows.get(symbol_id)
 
     def run_row_of(self, symbol_id: int) -> int:
         """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 Sizing = Literal["quantity", "percent", "target_quantity", "target_value", "target_percent"]
 OrderStatus = Literal["working", "filled", "rejected", "cancelled", "expired"]
+OrderSide = Literal["buy", "sell"]
 CashPolicy = Literal["clip", "reject"]
 NO_ROW = -1
 
@@ -41,6 +42,7 @@ class Order:
         order_id: Sequence number; earlier orders come first within a phase.
         symbol: Instrument.
         symbol_id: Its index in the engine's symbol list.
+        side: What was asked for, also where no quantity came of it.
         quantity: Shares, positive buys, negative sells, on the basis of the last split.
         decided: Decision instant; only bars that open at or after it can fill the order.
         decision_slice: Timestamp of the deciding slice.
@@ -58,6 +60,7 @@ class Order:
     order_id: int
     symbol: str
     symbol_id: int
+    side: OrderSide
     quantity: float
     decided: int
     decision_slice: int

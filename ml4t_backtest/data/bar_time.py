@@ -151,7 +151,7 @@ def _of_stamps(labels: pl.Series, clock: BarClock, calendar: TradingCalendar) ->
 
 
 def _refuse_midnight_labels(labels: pl.Series, clock: BarClock, calendar: TradingCalendar, file: str | None) -> None:
-    """Daily data stamped at midnight is labelled by session, whatever was declared; taking it for a close leaks a day."""
+    """Refuse daily bars stamped at midnight: they are labelled by session, and taken for closes they leak a day."""
     closes_at_midnight = (calendar.sessions["close"].dt.time() == time(0)).any()
     if not clock.is_daily or closes_at_midnight or not (labels.dt.time() == time(0)).all():
         return

@@ -35,7 +35,7 @@ class TradingCalendar:
 
     def __repr__(self) -> str:
         days = self.sessions["session"]
-        return f"TradingCalendar({self.name!r}, {days.len()} sessions, {days.min()} to {days.max()})"
+        return f"TradingCalendar({self.name!r}, {days.len()} sessions, {days[0]} to {days[-1]})"
 
     def session_at(self, instants: pl.Series) -> pl.DataFrame:
         """Return for each instant the session it belongs to: the first one whose close is at or after it.
@@ -58,8 +58,9 @@ class TradingCalendar:
         return self.sessions["close"].gather(self.sessions["close"].search_sorted(instants, side="left"))
 
     def open_of(self, days: pl.Series) -> pl.Series:
-        """Return for each date the open of the first session on or after it."""
-        return self.sessions["open"].gather(self.sessions["session"].search_sorted(days, side="left"))
+        """Return for each date the open of the first session on or after it, null after the last session."""
+        row = self.sessions["session"].search_sorted(days, side="left")
+        return self.sessions["open"].gather(row, null_on_oob=True)
 
     def is_session(self, days: pl.Series) -> pl.Series:
         """Return for each date whether the exchange trades on it."""

@@ -187,7 +187,7 @@ class PolarsDataFeed:
             validate(rows, schema, file=self._file)
 
     def _with_declared_signals(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """Complete signals that came joined to the bars: without a time of their own they count as known at the close."""
+        """Complete signals that came joined to the bars; without a time of their own they are known at the close."""
         assumed = [name for name in self.signal_columns if f"{name}_available_at" not in bars.columns]
         if assumed:
             self.notes += (f"taken as known at each bar's close, as nothing says otherwise: {', '.join(assumed)}",)
@@ -227,9 +227,8 @@ class PolarsDataFeed:
         if last is not None:
             stamps = stamps.filter(stamps <= last)
         if stamps.is_empty():
-            raise ConfigError(
-                f"no data between {start} and {end}: it spans {self._timestamps.min()} to {self._timestamps.max()}"
-            )
+            available = f"{self._timestamps[0]:%Y-%m-%d} to {self._timestamps[-1]:%Y-%m-%d}"
+            raise ConfigError(f"no data between {start or 'its begin'} and {end or 'its end'}: it spans {available}")
         self._timestamps = stamps
         inside = pl.col("timestamp").is_between(pl.lit(stamps[0]), pl.lit(stamps[-1]))
         return bars.filter(inside), None if first is None else to_instant(first)
@@ -291,5 +290,6 @@ def _finish(end: date | datetime | None, calendar: TradingCalendar) -> datetime 
 
 def _within(day: date, calendar: TradingCalendar) -> date:
     """Move a date that lies outside the calendar's span to its edge; there is no data beyond it anyway."""
-    first, last = calendar.sessions["session"][0], calendar.sessions["session"][-1]
+    first: date = calendar.sessions["session"][0]
+    last: date = calendar.sessions["session"][-1]
     return min(max(day, first), last)

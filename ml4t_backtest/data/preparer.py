@@ -270,9 +270,9 @@ def read_prepared(root: str | Path, name: str) -> PreparedData:
     """
     version = current_version(root, name)
     manifest = read_manifest(version)
-    tables = {table: read_table(version, manifest, table) for table in PREPARED_TABLES}
-    names = {group: tuple(manifest.facts[group]) for group in ("signals", "indicators", "context")}
-    return PreparedData(**tables, **names)
+    asset_data, context_data, actions = (read_table(version, manifest, table) for table in PREPARED_TABLES)
+    signals, indicators, context = (tuple(manifest.facts[group]) for group in ("signals", "indicators", "context"))
+    return PreparedData(asset_data, context_data, actions, signals, indicators, context)
 
 
 def _known_at(rows: pl.DataFrame, stamps: pl.Series, spec: ValueSource, clock: BarClock, file: str | None) -> pl.Series:

@@ -36,17 +36,16 @@ def chunks_of(feed: DataFeed, market: Market) -> Iterator[Chunk]:
 
 def _single(instant: int, before: int | None, piece: Slice, market: Market) -> Chunk:
     timestamp, rows, context = piece
-    frame = rows.with_columns(pl.col("symbol").cast(pl.String)).with_columns(pl.lit(timestamp).alias("timestamp"))
+    frame = rows.with_columns(pl.col("symbol").cast(pl.String), pl.lit(timestamp).alias("timestamp")).sort("symbol")
     ids = [market.id_of(symbol) for symbol in frame["symbol"].to_list()]
     if len(set(ids)) < len(ids):
         raise DataValidationError([Violation("E-KEY-DUP", "feed", f"a symbol has two rows at {timestamp}")])
-    order = np.argsort(ids)
     return Chunk(
-        frame=frame[order],
-        symbol_ids=np.array(ids, dtype=np.int64)[order],
+        frame=frame,
+        symbol_ids=np.array(ids, dtype=np.int64),
         timestamps=np.array([instant]),
         offsets=np.array([0, frame.height]),
-        opened=_opened(frame[order], instant if before is None else before),
+        opened=_opened(frame, instant if before is None else before),
         decided=np.array([instant]),
         sessions=np.array([instant // _MICROSECONDS_PER_DAY]),
         context=[dict(context)] if context else None,

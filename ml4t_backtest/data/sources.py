@@ -152,7 +152,8 @@ def _looks_like(file: str | None) -> str:
     """Return a hint when the first bytes say what the file really is."""
     if file is None or "://" in file or not Path(file).is_file():
         return ""
-    start = Path(file).open("rb").read(64)
+    with Path(file).open("rb") as opened:
+        start = opened.read(64)
     if not start:
         return " (it is empty)"
     if start[:4] == b"PAR1":

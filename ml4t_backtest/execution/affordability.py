@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+# Less than this is no position: its price, cost and profit would all round to nothing.
+SMALLEST_FRACTION = 1e-9
 Charge = Callable[[float, float], float]
 
 
@@ -14,13 +16,18 @@ def cost_of(quantity: float, price: float, charge: Charge) -> float:
 
 
 def whole_shares(quantity: float) -> float:
-    """Truncate toward zero; a float within a billionth of a whole number is that number.
+    """Truncate toward zero; a whole number that float rounding missed by a hair is that number.
 
     >>> whole_shares(110.00000000000001), whole_shares(-2.9), whole_shares(2.9999999999999996)
     (110.0, -2.0, 3.0)
     """
     nearest = float(round(quantity))
-    return nearest if math.isclose(quantity, nearest, rel_tol=1e-9, abs_tol=1e-12) else float(math.trunc(quantity))
+    return nearest if same_quantity(quantity, nearest) else float(math.trunc(quantity))
+
+
+def same_quantity(left: float, right: float) -> bool:
+    """Return whether two quantities differ by float rounding only."""
+    return math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-9)
 
 
 def largest_affordable(quantity: float, price: float, cash: float, charge: Charge, *, fractional: bool) -> float:
@@ -38,6 +45,8 @@ def largest_affordable(quantity: float, price: float, cash: float, charge: Charg
     """
     if cost_of(quantity, price, charge) <= cash:
         return quantity
+    if cash <= 0.0:
+        return 0.0
     if fractional:
         return _affordable_fraction(quantity, price, cash, charge)
     low, high = 0, math.trunc(quantity)
@@ -58,4 +67,4 @@ def _affordable_fraction(quantity: float, price: float, cash: float, charge: Cha
             low = middle
         else:
             high = middle
-    return low
+    return low if low >= SMALLEST_FRACTION else 0.0

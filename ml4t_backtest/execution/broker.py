@@ -12,7 +12,7 @@ from itertools import count
 from ml4t_backtest.core.fill import CashFlow, CashFlowKind, Fill, LedgerEvent, SplitEvent
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import Order
-from ml4t_backtest.execution.affordability import cost_of, largest_affordable, whole_shares
+from ml4t_backtest.execution.affordability import cost_of, largest_affordable, same_quantity, whole_shares
 from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.slippage import SlippageModel
 from ml4t_backtest.portfolio.corporate_actions import ScheduledAction
@@ -251,4 +251,4 @@ class Broker:
 
 def _left_over(exact: float, whole: float) -> float:
     """Return the part of a share a split left over, 0 where only float rounding differs."""
-    return 0.0 if math.isclose(exact, whole, rel_tol=1e-9, abs_tol=1e-12) else exact - whole
+    return 0.0 if same_quantity(exact, whole) else exact - whole

@@ -51,7 +51,8 @@ class OrderEntry:
             order_id=request.order_id,
             symbol=request.symbol,
             symbol_id=symbol_id,
-            quantity=request.amount if request.sizing == "quantity" and math.isfinite(request.amount) else 0.0,
+            side="buy" if math.copysign(1.0, request.amount) > 0.0 else "sell",
+            quantity=0.0,
             decided=int(market.chunk.decided[market.index]),
             decision_slice=market.timestamp,
             decision_row=NO_ROW if symbol_id == NO_ROW else market.run_row_of(symbol_id),
@@ -71,9 +72,9 @@ class OrderEntry:
         if not math.isfinite(request.amount):
             return "invalid_quantity", f"{request.sizing} {request.amount!r}"
         mark = self._market.mark(order.symbol_id)
-        if math.isnan(mark) and request.sizing not in ("quantity", "target_quantity"):
+        if math.isnan(mark) and request.sizing != "quantity":
             return "no_price", "no bar of the symbol so far"
-        if request.sizing == "percent" and abs(request.amount) > 1.0:
+        if request.sizing == "percent" and request.amount > 1.0:
             return "insufficient_cash", f"{request.amount:.4g} of equity in a cash account"
         wanted = self._wanted(request, equity, mark)
         return self._set_quantity(order, request, wanted)
@@ -95,6 +96,7 @@ class OrderEntry:
         self._broker.cancel_working(order.symbol_id, "replaced_by_target")
         held = self._ledger.quantity(order.symbol_id)
         order.quantity = rounded - held
+        order.side = "buy" if wanted >= held else "sell"
         if order.quantity != 0.0:
             return None, None
         if rounded == 0.0 and wanted != 0.0:

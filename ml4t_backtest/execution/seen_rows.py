@@ -21,19 +21,22 @@ from ml4t_backtest.execution.trade_tracker import REFERENCES
 
 _ROW = "row"
 _SLICE = "slice"
+_MICROSECONDS_PER_HOUR = 3_600_000_000
 
 
 class SeenRows:
     """Bars and contexts that orders and fills point to."""
 
-    def __init__(self, columns: Sequence[str], context_columns: Sequence[str]) -> None:
+    def __init__(self, signals: Sequence[str], indicators: Sequence[str], context_columns: Sequence[str]) -> None:
         """Choose what is kept.
 
         Args:
-            columns: Signal and indicator columns.
+            signals: Signal columns; when their values became known is kept too.
+            indicators: Indicator columns.
             context_columns: Context columns.
         """
-        self._columns = list(columns)
+        self._columns = [*signals, *indicators]
+        self._known = [f"{name}_available_at" for name in signals]
         self._context_columns = list(context_columns)
         self._bars: list[pl.DataFrame] = []
         self._contexts: dict[int, dict[str, Any]] = {}
@@ -44,10 +47,10 @@ class SeenRows:
         pointed = [order.decision_row for order in orders] + [fill.row for fill in fills]
         rows = np.unique([row for row in pointed if row >= first_row]).astype(np.int64)
         if self._columns and rows.size:
-            bars = chunk.frame.select(self._columns)[rows - first_row]
+            bars = chunk.frame.select(*self._columns, *self._known)[rows - first_row]
             self._bars.append(bars.insert_column(0, pl.Series(_ROW, rows)))
         if self._context_columns:
-            stamps = [order.decision_slice for order in orders] + [fill.timestamp for fill in fills]
+            stamps = [order.decision_slice for order in orders] + [event.timestamp for event in events]
             for stamp in stamps:
                 index = int(np.searchsorted(chunk.timestamps, stamp))
                 self._contexts[stamp] = chunk.context_at(index)
@@ -66,11 +69,28 @@ class SeenRows:
             trades = self._join_context(trades, moment, at)
         return trades.drop(REFERENCES)
 
+    def median_lag_hours(self, fills: Sequence[Fill]) -> float | None:
+        """Return the median time from the newest signal a decision saw to its fill; None where there is none."""
+        if not self._known:
+            return None
+        known = self._all_bars().select(_ROW, pl.max_horizontal(self._known).alias("known"))
+        schema = {_ROW: pl.Int64, "filled": pl.Int64}
+        pairs = pl.DataFrame([(fill.decision_row, fill.instant) for fill in fills], schema=schema, orient="row")
+        lags = pairs.join(known, on=_ROW, how="inner", maintain_order="left")
+        hours = lags.select((pl.col("filled") - pl.col("known").cast(pl.Int64)) / _MICROSECONDS_PER_HOUR)
+        median = hours.to_series().drop_nulls().median()
+        return float(median) if isinstance(median, float) else None
+
+    def _all_bars(self) -> pl.DataFrame:
+        if self._bars:
+            return pl.concat(self._bars).unique(_ROW, keep="first", maintain_order=True)
+        types = dict.fromkeys(self._columns, pl.Float64) | dict.fromkeys(self._known, UTC_MICROSECONDS)
+        return pl.DataFrame(schema={_ROW: pl.Int64, **types})
+
     def _join_bars(self, trades: pl.DataFrame, moment: str, row: str) -> pl.DataFrame:
         if not self._columns:
             return trades
-        empty = pl.DataFrame(schema={_ROW: pl.Int64, **dict.fromkeys(self._columns, pl.Float64)})
-        bars = pl.concat(self._bars).unique(_ROW, keep="first") if self._bars else empty
+        bars = self._all_bars().select(_ROW, *self._columns)
         shown = bars.rename({name: f"{moment}_{name}" for name in self._columns})
         return trades.join(shown, left_on=row, right_on=_ROW, how="left", maintain_order="left")
 

@@ -132,7 +132,7 @@ class TradeTracker:
         self._rows += [row for _, row in rows]
 
     def frame(self, marks: dict[int, float], timestamp: int) -> pl.DataFrame:
-        """Return all trades so far, open positions valued at `marks` at instant `timestamp`, with REFERENCES columns."""
+        """Return all trades so far with REFERENCES columns, open positions valued at `marks` at `timestamp`."""
         still_open = [self._open_row(trade, marks[symbol_id], timestamp) for symbol_id, trade in self._in_order()]
         return _as_frame([*self._rows, *still_open])
 
@@ -156,7 +156,8 @@ class TradeTracker:
             elif isinstance(event, SplitEvent):
                 row = self._on_split(trade, event, bar)
             else:
-                row = self._on_cash_flow(trade, event)
+                row = None
+                self._on_cash_flow(trade, event)
             if row is not None:
                 exits.append((event, row))
         trade = self._open.get(symbol_id)

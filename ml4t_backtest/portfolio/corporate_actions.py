@@ -44,7 +44,8 @@ def schedule(
         actions: Frame of schema `corporate_actions`, or None.
         adjustment: What the prices are adjusted for already: `none`, `split` (dividends are on that basis too) or
             `total_return`.
-        open_of: Date series -> open of the first session on or after each date.
+        open_of: Date series -> open of the first session on or after each date, null after the last session; those
+            actions lie beyond the data and are left out.
 
     Raises:
         ConfigError: The adjustment is unknown.
@@ -55,6 +56,6 @@ def schedule(
         return []
     wanted = actions.filter(pl.col("kind").is_in(_APPLIED[adjustment]))
     wanted = wanted.with_columns(instants(open_of(wanted["ex_date"])).alias("instant"))
-    ordered = wanted.sort("instant", pl.col("kind") != "split", "symbol")
+    ordered = wanted.drop_nulls("instant").sort("instant", pl.col("kind") != "split", "symbol")
     rows = ordered.select("instant", "symbol", "kind", "value").iter_rows()
     return [ScheduledAction(*row) for row in rows]

@@ -20,7 +20,7 @@ def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
         (
             order.order_id,
             order.symbol,
-            _side(order.quantity),
+            order.side,
             "market",
             order.decided,
             abs(order.quantity),

@@ -11,7 +11,6 @@ import polars as pl
 
 from ml4t_backtest.reporting.metrics import compute_metrics
 
-
 TABLES = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
 
 

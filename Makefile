@@ -1,0 +1,43 @@
+# Each target makes what it needs: `make demo` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo ui test test-long lint types clean help
+
+help:
+	@echo "make demo       install into $(VENV) and run the whole pipeline on the embedded sample"
+	@echo "make ui         the Dagster UI on http://127.0.0.1:3000"
+	@echo "make test       lint, types, tests, doctests, Dagster definitions"
+	@echo "make test-long  the long runs too"
+
+demo: $(VENV)/.installed
+	@$(BIN)/ml4t-backtest demo
+
+ui: $(VENV)/.installed
+	@$(BIN)/ml4t-backtest ui
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/dagster definitions validate --module-name dagster_project.definitions --log-level warning
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) .runs build dist
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dagster]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dagster,dev]"
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,164 @@
+"""The command line: `ml4t-backtest demo | run | validate | report | ui`.
+
+A user's error ends with exit code 2 and the error's own text; `--debug` shows the traceback. Heavy imports happen
+inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ml4t_backtest import __version__
+from ml4t_backtest.errors import BacktestError
+
+if TYPE_CHECKING:
+    from ml4t_backtest.reporting.result import BacktestResult
+
+USER_ERROR = 2
+_OUTPUT_VARIABLE = "ML4T_OUTPUT_ROOT"
+_output_root = click.option(
+    "--output-root",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".runs"),
+    show_default=True,
+    envvar=_OUTPUT_VARIABLE,
+    help="Folder for everything that is written.",
+)
+
+
+class Commands(click.Group):
+    """A group whose commands turn the package's errors into one text and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BacktestError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            ctx.exit(USER_ERROR)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ml4t-backtest")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Backtest machine-learning predictions, honestly.
+
+    \b
+    Start here:  ml4t-backtest demo
+    Your own:    ml4t-backtest run my_config.yaml
+    """  # noqa: D301 - click reads the \b as "keep these lines"
+
+
+@main.command()
+@click.argument("config")
+@_output_root
+def run(config: str, output_root: Path) -> None:
+    """Run the backtest of CONFIG (a name or a path) and write its result."""
+    from ml4t_backtest.config.loader import load_config
+    from ml4t_backtest.reporting.parquet import report_path
+    from ml4t_backtest.runner import prepare_dataset, publish_run, run_inputs, run_prepared
+
+    loaded = load_config(config)
+    prepared = prepare_dataset(loaded.dataset)
+    with _progress("Running", prepared.context_data.height) as on_progress:
+        result = run_prepared(loaded, prepared, on_progress=on_progress)
+    version = publish_run(loaded, result, run_inputs(loaded, prepared), output_root)
+    _show_summary(loaded.name, result)
+    click.echo(f"result  {version}")
+    if (page := report_path(version)) is not None:
+        click.echo(f"report  {page.absolute()}")
+
+
+@main.command()
+@click.argument("config")
+def validate(config: str) -> None:
+    """Check CONFIG and every row of its data, without running anything."""
+    from ml4t_backtest.config.components import build_strategy
+    from ml4t_backtest.config.loader import load_config
+    from ml4t_backtest.runner import prepare_dataset
+
+    loaded = load_config(config)
+    build_strategy(loaded.strategy, loaded.folder)
+    prepared = prepare_dataset(loaded.dataset)
+    bars = prepared.asset_data
+    click.echo(
+        f"{loaded.name}: configuration and data are fine; {bars.height:,} bars of {bars['symbol'].n_unique()} symbols, "
+        f"{bars['timestamp'][0]:%Y-%m-%d} to {bars['timestamp'][-1]:%Y-%m-%d}, every row checked"
+    )
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@_output_root
+def report(run_folder: str, output_root: Path) -> None:
+    """Show the summary and the report of RUN (a run's name, or a folder with a result)."""
+    from ml4t_backtest.reporting.parquet import read_result, report_path, resolve_version
+    from ml4t_backtest.runner import RUNS
+
+    folder = Path(run_folder)
+    if not folder.is_dir():
+        folder = output_root / RUNS / run_folder
+    version = resolve_version(folder)
+    _show_summary(folder.name, read_result(version))
+    page = report_path(version)
+    click.echo(f"report  {page.absolute()}" if page else "this run was written without a report")
+
+
+@main.command()
+@click.option("--config", default="simple_ml_strategy", show_default=True, help="Name of the configuration to run.")
+@_output_root
+def demo(config: str, output_root: Path) -> None:
+    """Materialize the whole asset graph for the embedded sample data: five shares, thirteen years, real prices."""
+    sys.exit(_in_dagster("dagster_project.demo", config, str(output_root)))
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@_output_root
+def ui(port: int, output_root: Path) -> None:
+    """Open the Dagster UI on this machine only: look at assets, materialize, compare."""
+    sys.exit(_in_dagster("dagster_project.ui", str(port), str(output_root)))
+
+
+def _in_dagster(module: str, *arguments: str) -> int:
+    """Run a module of `dagster_project` in a process of its own: this package never imports Dagster."""
+    if find_spec("dagster") is None:
+        raise click.ClickException('this command needs Dagster: pip install "ml4t-backtest-pipeline[dagster]"')
+    return subprocess.call([sys.executable, "-m", module, *arguments])
+
+
+def _show_summary(title: str, result: BacktestResult) -> None:
+    from ml4t_backtest.reporting.tearsheet import summary_rows
+    from ml4t_backtest.reporting.terminal import show_table
+
+    show_table(title, summary_rows(result))
+
+
+@contextmanager
+def _progress(label: str, total: int) -> Iterator[Any]:
+    """Show a progress bar on a terminal, and nothing anywhere else."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+if __name__ == "__main__":
+    main()

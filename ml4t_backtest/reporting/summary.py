@@ -1,0 +1,62 @@
+"""The figures of a run as label and text: what the terminal, Dagster and the report show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ml4t_backtest.reporting.formats import Number, count, money, percent, ratio
+from ml4t_backtest.reporting.result import BacktestResult
+
+# Label, name in `result.metrics`, how to write it.
+_METRICS: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
+    ("Initial capital", "initial_capital", money),
+    ("Final equity", "final_equity", money),
+    ("Total return", "total_return", percent),
+    ("Annual return", "annual_return", percent),
+    ("Annual volatility", "annual_volatility", percent),
+    ("Sharpe ratio", "sharpe_ratio", ratio),
+    ("Sortino ratio", "sortino_ratio", ratio),
+    ("Calmar ratio", "calmar_ratio", ratio),
+    ("Max drawdown", "max_drawdown", percent),
+    ("Average exposure", "exposure", percent),
+    ("Sessions", "num_sessions", count),
+    ("Trades", "num_trades", count),
+    ("Open trades", "num_open_trades", count),
+    ("Hit rate", "hit_rate", percent),
+    ("Profit factor", "profit_factor", ratio),
+    ("Expectancy per trade", "expectancy", money),
+    ("Average holding (bars)", "average_holding_bars", ratio),
+    ("Fills", "num_fills", count),
+    ("Turnover", "turnover", money),
+    ("Commission", "total_commission", money),
+    ("Slippage", "total_slippage", money),
+    ("Total costs", "total_costs", money),
+)
+_FACTS = (("Symbols", "symbols"), ("Slices", "slices"), ("Rows checked", "rows_checked"))
+
+
+def summary_rows(result: BacktestResult) -> list[tuple[str, str]]:
+    """Return what to say about a run, in reading order.
+
+    Args:
+        result: The run.
+
+    Returns:
+        Pairs of label and text; a figure that is undefined reads `n/a`. Each note of the data is a row `Note`.
+    """
+    return [*figure_rows(result), *(("Note", note) for note in data_notes(result))]
+
+
+def figure_rows(result: BacktestResult) -> list[tuple[str, str]]:
+    """Return the figures of `summary_rows`, without the notes."""
+    metrics = result.metrics
+    return [
+        *((label, write(metrics.get(name))) for label, name, write in _METRICS),
+        ("Rejected orders", count(result.rejected_orders.height)),
+        *((label, count(result.facts.get(name))) for label, name in _FACTS),
+    ]
+
+
+def data_notes(result: BacktestResult) -> list[str]:
+    """Return what the feed had to say about its data."""
+    return [str(note) for note in result.facts.get("notes") or ()]
