@@ -190,12 +190,13 @@ def _at(values: Sequence[float | None], positions: Iterable[int]) -> list[float 
 def _layout(hovermode: str = "closest") -> Figure:
     return {
         "autosize": True,
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": 34, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "var(--text)"},
         "hoverlabel": {"bgcolor": "var(--surface)", "bordercolor": "var(--border)", "font": {"color": "var(--text)"}},
         "hovermode": hovermode,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--border)", "activecolor": "var(--muted)"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
     }
 

@@ -14,6 +14,9 @@ from ml4t_backtest.reporting.formats import MISSING, Number, count, money, perce
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.reporting.summary import data_notes, figure_rows
 
+# Heading and texts, one per row.
+Column = tuple[str, list[str]]
+
 MOST_TRADES_LISTED = 20
 _MOST_DECISION_COLUMNS = 6
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,7 +43,7 @@ def cards(result: BacktestResult, benchmark_figures: Mapping[str, Number]) -> st
         ("Sharpe ratio", ratio(metrics["sharpe_ratio"]), f"Sortino {ratio(metrics['sortino_ratio'])}"),
         ("Max drawdown", percent(metrics["max_drawdown"]), f"Calmar {ratio(metrics['calmar_ratio'])}"),
         ("Trades", count(metrics["num_trades"]), f"hit rate {percent(metrics['hit_rate'])}"),
-        ("Total costs", money(metrics["total_costs"]), f"on turnover {money(metrics['turnover'])}"),
+        ("Total costs", money(metrics["total_costs"]), _cost_rate(metrics)),
     ]
     return "".join(
         f'<div class="card"><span>{label}</span><strong>{value}</strong><small>{more}</small></div>'
@@ -117,7 +120,11 @@ def trades_table(result: BacktestResult, *, best: bool) -> str:
         return _nothing("No trade gained." if best else "No trade lost.")
     known = [name for name in shown.columns if name.startswith("decision_") and name != "decision_timestamp"]
     left_out = known[_MOST_DECISION_COLUMNS:]
-    columns = [*_trade_columns(result, shown), *_decision_columns(shown, known[:_MOST_DECISION_COLUMNS])]
+    columns = [
+        *_outcome_columns(result, shown),
+        *((name, [plain(value) for value in shown[name].to_list()]) for name in known[:_MOST_DECISION_COLUMNS]),
+        *_execution_columns(result, shown),
+    ]
     rows = list(zip(*(texts for _, texts in columns), strict=True))
     more = f"<p class='note'>Not shown: {escape(', '.join(left_out))}.</p>" if left_out else ""
     return table([name for name, _ in columns], rows, words=2) + more
@@ -169,7 +176,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) ->
         words: How many leading columns hold words; the others hold numbers and stand to the right.
     """
     kinds = [" class='word'" if index < words else "" for index in range(len(head))]
-    top = "".join(f"<th scope='col'{kind}>{escape(name)}</th>" for name, kind in zip(head, kinds, strict=True))
+    # A long column name may break after an underscore.
+    names = [escape(name).replace("_", "_<wbr>") for name in head]
+    top = "".join(f"<th scope='col'{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
         for row in rows
@@ -177,39 +186,42 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) ->
     return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
-def _trade_columns(result: BacktestResult, trades: pl.DataFrame) -> list[tuple[str, list[str]]]:
-    """Return heading and texts of each column of a list of trades."""
+def _outcome_columns(result: BacktestResult, trades: pl.DataFrame) -> list[Column]:
+    """Return what came of each trade and when it was decided."""
+    return [
+        ("Symbol", _written(trades, "symbol", str)),
+        ("Side", _written(trades, "side", str)),
+        ("Net P&L", _written(trades, "pnl_net", money)),
+        ("Return", _written(trades, "pnl_percent", percent)),
+        ("Decided", _stamps(result, trades, "decision_timestamp")),
+    ]
 
-    def written(name: str, write: Callable[[Any], str]) -> list[str]:
-        return [write(value) for value in trades[name].to_list()]
 
-    def stamps(name: str) -> list[str]:
-        return [label or MISSING for label in session_labels(result, trades[name])]
-
+def _execution_columns(result: BacktestResult, trades: pl.DataFrame) -> list[Column]:
+    """Return how each trade was filled and ended."""
     reasons = [
         "still open" if status == "open" else str(reason or "")
         for status, reason in trades.select("status", "exit_reason").iter_rows()
     ]
     return [
-        ("Symbol", written("symbol", str)),
-        ("Side", written("side", str)),
-        ("Net P&L", written("pnl_net", money)),
-        ("Return", written("pnl_percent", percent)),
-        ("Decided", stamps("decision_timestamp")),
-        ("Entry", stamps("entry_timestamp")),
-        ("Exit", stamps("exit_timestamp")),
-        ("Bars", written("holding_period_bars", count)),
-        ("Quantity", written("entry_quantity", shares)),
-        ("Entry price", written("entry_price", money)),
-        ("Exit price", written("exit_price", money)),
+        ("Entry", _stamps(result, trades, "entry_timestamp")),
+        ("Exit", _stamps(result, trades, "exit_timestamp")),
         ("Ended by", reasons),
-        ("MAE", written("max_adverse_pct", percent)),
-        ("MFE", written("max_favorable_pct", percent)),
+        ("Bars", _written(trades, "holding_period_bars", count)),
+        ("Quantity", _written(trades, "entry_quantity", shares)),
+        ("Entry price", _written(trades, "entry_price", money)),
+        ("Exit price", _written(trades, "exit_price", money)),
+        ("MAE", _written(trades, "max_adverse_pct", percent)),
+        ("MFE", _written(trades, "max_favorable_pct", percent)),
     ]
 
 
-def _decision_columns(trades: pl.DataFrame, names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    return [(name, [plain(value) for value in trades[name].to_list()]) for name in names]
+def _written(trades: pl.DataFrame, name: str, write: Callable[[Any], str]) -> list[str]:
+    return [write(value) for value in trades[name].to_list()]
+
+
+def _stamps(result: BacktestResult, trades: pl.DataFrame, name: str) -> list[str]:
+    return [label or MISSING for label in session_labels(result, trades[name])]
 
 
 def _heat_cell(value: float | None, strongest: float) -> str:
@@ -222,6 +234,11 @@ def _heat_cell(value: float | None, strongest: float) -> str:
 
 def _short_percent(value: float | None) -> str:
     return "" if value is None else percent(value)[:-3] if abs(value) >= 10.0 else f"{value * 100.0:.1f}"
+
+
+def _cost_rate(metrics: Mapping[str, Number]) -> str:
+    costs, turnover = metrics["total_costs"], metrics["turnover"]
+    return f"{percent(costs / turnover)} of turnover" if costs is not None and turnover else "no turnover"
 
 
 def _nothing(words: str) -> str:

@@ -114,10 +114,10 @@ def _trade_sections(result: BacktestResult) -> list[str]:
         f"<h3>Largest losses</h3>{sections.trades_table(result, best=False)}"
     )
     return [
-        _section("Best against worst moment of each trade", _chart("excursions", "MFE against MAE") + sampled),
+        _section("Best against worst moment (MFE, MAE)", _chart("excursions", "MFE against MAE") + sampled),
         _section("Return by holding period", _chart("holding", "Net return against holding period") + sampled),
         _section("Net P&L by symbol", _chart("symbols", "Net P&L by symbol", own_height=True)),
-        _section("Costs", _chart("costs", "Costs so far") + sections.costs_table(result)),
+        _section("Costs so far", _chart("costs", "Costs so far") + sections.costs_table(result)),
         _section("Best and worst trades", lists, kind="full long"),
     ]
 

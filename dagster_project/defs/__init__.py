@@ -1,0 +1,1 @@
+"""Definitions, one module per stage of the graph."""

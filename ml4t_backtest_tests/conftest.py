@@ -1,0 +1,38 @@
+"""After every run of an engine in this suite, its books are checked, twice.
+
+Once by the package's own identities, and once by replaying the run from its prices and fills (`identities.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import identities
+import pytest
+
+from ml4t_backtest.engine import BacktestEngine
+from ml4t_backtest.reporting.identities import check_identities
+from ml4t_backtest.reporting.result import BacktestResult
+
+
+@pytest.fixture(autouse=True)
+def _every_run_is_checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    build, walk = BacktestEngine.__init__, BacktestEngine.run
+    arguments: dict[int, dict[str, Any]] = {}
+
+    def remember(engine: BacktestEngine, feed: Any, strategy: Any, **options: Any) -> None:
+        build(engine, feed, strategy, **options)
+        # The engine is kept, so that its id is not given to another one.
+        arguments[id(engine)] = {"engine": engine, "feed": feed, **options}
+
+    def run_and_check(engine: BacktestEngine) -> BacktestResult:
+        result = walk(engine)
+        check_identities(result)
+        identities.check(result, identities.World.of(**arguments[id(engine)]))
+        return result
+
+    monkeypatch.setattr(BacktestEngine, "__init__", remember)
+    monkeypatch.setattr(BacktestEngine, "run", run_and_check)
+    yield
+    arguments.clear()
