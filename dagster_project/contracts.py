@@ -96,7 +96,7 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
             return make()
         except DataValidationError as error:
             for asset in dict.fromkeys(asset_of.values()):
-                found = [each for each in error.violations if asset_of[each.dataset] == asset]
+                found = [each for each in error.violations if asset_of.get(each.dataset, asset) == asset]
                 yield from (result for result in check_results(asset, found, rows=0) if not result.passed)
             raise
 

@@ -1,6 +1,6 @@
 """After every run of an engine in this suite, its books are checked, twice.
 
-Once by the package's own identities, and once by replaying the run from its prices and fills (`identities.py`).
+Once by the package's own identities, and once by replaying the run from its prices and fills (`identities.py`, `replay.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import identities
 import pytest
+from replay import World
 
 from ml4t_backtest.engine import BacktestEngine
 from ml4t_backtest.reporting.identities import check_identities
@@ -29,7 +30,7 @@ def _every_run_is_checked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def run_and_check(engine: BacktestEngine) -> BacktestResult:
         result = walk(engine)
         check_identities(result)
-        identities.check(result, identities.World.of(**arguments[id(engine)]))
+        identities.check(result, World.of(**arguments[id(engine)]))
         return result
 
     monkeypatch.setattr(BacktestEngine, "__init__", remember)
