@@ -2,19 +2,23 @@
 
 For each slice (all bars of one timestamp):
 
-0. before the open: corporate actions of the day apply;
-1. open: eligible market orders fill at the open, those that reduce a position first;
-3. close: positions are marked at the close;
+0. before the open: orders past their time expire, corporate actions apply, fees and interest accrue;
+1. open: what the open fills, orders that reduce a position first;
+2. inside: limits and stops against high and low, protective orders first;
+3. close: market-on-close orders, marks, settlements, margin calls;
 4. decide: the strategy is called; its orders cannot touch this slice;
 5. record: the portfolio state.
 
-Step 2 (orders working inside the bar) has no order types yet. The whole contract: docs/concepts/event_order.md.
+The whole contract: docs/concepts/event_order.md.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+from typing import Literal
 
 import polars as pl
 
@@ -28,13 +32,16 @@ from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
-from ml4t_backtest.execution.broker import Broker
+from ml4t_backtest.execution.accounts import Account, CashAccount
+from ml4t_backtest.execution.brackets import IntrabarPath
 from ml4t_backtest.execution.commission import CommissionModel, PercentageCommission
-from ml4t_backtest.execution.order_entry import OrderEntry
+from ml4t_backtest.execution.custodian import Custody
+from ml4t_backtest.execution.desk import Desk, ExecutionRules
+from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
 from ml4t_backtest.execution.trade_tracker import TradeTracker
-from ml4t_backtest.portfolio.corporate_actions import schedule
+from ml4t_backtest.portfolio.corporate_actions import declared_ends, schedule
 from ml4t_backtest.portfolio.ledger import Ledger
 from ml4t_backtest.portfolio.state import StateRecorder
 from ml4t_backtest.portfolio.view import PortfolioView
@@ -44,6 +51,7 @@ from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.strategy.base import Outbox, Strategy, callback_mode
 from ml4t_backtest.strategy.events import EventReader
 
+EndOfData = Literal["mark", "close"]
 Progress = Callable[[int], None]
 Decider = Callable[[int], None]
 
@@ -76,8 +84,15 @@ class BacktestEngine:
         commission: CommissionModel | None = None,
         fractional: bool = False,
         on_insufficient_cash: CashPolicy | None = None,
+        account: Account | None = None,
+        max_volume_share: float | None = None,
+        intrabar_path: IntrabarPath = "pessimistic",
+        end_of_data: EndOfData = "mark",
         corporate_actions: pl.DataFrame | None = None,
         adjustment: str = "none",
+        delistings: pl.DataFrame | None = None,
+        delisting_after: int = 10,
+        interest_rate: float = 0.0,
         on_progress: Progress | None = None,
     ) -> None:
         """Wire a run.
@@ -91,8 +106,17 @@ class BacktestEngine:
             fractional: Whether parts of shares are traded.
             on_insufficient_cash: `clip` or `reject` for all buys; None clips percent, target and rebalance orders and
                 rejects explicit quantities.
+            account: `CashAccount()` (default) or `MarginAccount(...)`.
+            max_volume_share: Largest fraction of a bar's volume that a symbol's orders may fill; the rest keeps
+                working. None for no limit.
+            intrabar_path: What a bar that holds both stop and target is assumed to reach first: `pessimistic` (the
+                stop), `optimistic` (the target), `ohlc` (what lies above the open), `olhc` (what lies below).
+            end_of_data: `mark` leaves positions open at their last close, `close` closes them there, with costs.
             corporate_actions: Frame of schema `corporate_actions`; those not in the prices yet are applied.
             adjustment: What the prices are adjusted for: `none`, `split` or `total_return`.
+            delistings: Frame `symbol, date, price`: positions are settled at this price at the close of this date.
+            delisting_after: Sessions without a bar after which a position is settled at its last close.
+            interest_rate: Interest on cash, a fraction per year of 365 days.
             on_progress: Called after each chunk with the number of slices done.
 
         Raises:
@@ -112,24 +136,31 @@ class BacktestEngine:
         self._initial_capital = float(initial_capital)
         self._on_progress = on_progress
         self._has_run = False
+        self._ruined_at: int | None = None
         self._signals = feed.signal_columns if isinstance(feed, PolarsDataFeed) else ()
         self._indicators = feed.indicator_columns if isinstance(feed, PolarsDataFeed) else ()
         self._context_columns = feed.context_columns if isinstance(feed, PolarsDataFeed) else ()
         self._trading_start = feed.trading_start if isinstance(feed, PolarsDataFeed) else None
         self._market = Market(list(feed.symbols) if isinstance(feed, PolarsDataFeed) else [])
         self._ledger = Ledger(self._initial_capital, self._market)
-        self._broker = Broker(
-            self._market,
-            self._ledger,
-            slippage=slippage or PercentageSlippage(),
-            commission=commission or PercentageCommission(),
-            fractional=fractional,
+        custody = Custody(
+            actions=schedule(corporate_actions, adjustment, self._open_of),
+            delistings=declared_ends(delistings, self._close_of),
+            delisting_after=delisting_after,
+            interest_rate=interest_rate,
         )
-        self._entry = OrderEntry(
-            self._market, self._ledger, self._broker, fractional=fractional, on_insufficient_cash=on_insufficient_cash
+        rules = ExecutionRules(
+            Costs(slippage or PercentageSlippage(), commission or PercentageCommission(), max_volume_share),
+            account or CashAccount(),
+            custody,
+            fractional,
+            on_insufficient_cash,
+            intrabar_path,
         )
-        self._broker.schedule(schedule(corporate_actions, adjustment, self._open_of))
-        self._outbox = Outbox()
+        order_ids = count(1)
+        self._desk = Desk(self._market, self._ledger, rules, order_ids)
+        self._outbox = Outbox(order_ids)
+        self._end_of_data = end_of_data
         self._states = StateRecorder(self._initial_capital)
         self._tracker = TradeTracker(self._market.symbols)
         self._seen = SeenRows(self._signals, self._indicators, self._context_columns)
@@ -152,12 +183,13 @@ class BacktestEngine:
         self._refuse_orders("in on_start, before the first slice")
         rows = slices = 0
         for chunk in chunks_of(self._feed, self._market):
+            if self._ruined_at is not None:
+                break
             self._walk(chunk, rows)
             rows += chunk.frame.height
             slices += chunk.num_slices
             if self._on_progress is not None:
                 self._on_progress(slices)
-        self._broker.expire_working("end_of_data")
         self._call(self._strategy.on_end)
         self._refuse_orders("in on_end, after the last slice")
         result = self._result(rows, slices)
@@ -167,32 +199,54 @@ class BacktestEngine:
     def _walk(self, chunk: Chunk, first_row: int) -> None:
         """Go through the slices of a chunk, then turn what happened in it into records."""
         self._market.enter(chunk, first_row)
-        orders_before = len(self._broker.orders)
+        orders_before = len(self._desk.book.orders)
         decide = self._decider(chunk)
         for index in range(chunk.num_slices):
+            if self._ruined_at is not None:
+                break
             self._market.move_to(index)
             if self._trading_start is not None and self._market.timestamp < self._trading_start:
                 self._warm_up(chunk, index)
             else:
                 self._trade(chunk, index, decide)
-        events = self._broker.take_events()
+        if chunk.is_last:
+            self._end(chunk)
+        events = self._desk.journal.take()
         self._tracker.read(chunk, events)
-        self._seen.keep(chunk, first_row, self._broker.orders[orders_before:], events)
+        self._seen.keep(chunk, first_row, self._desk.book.orders[orders_before:], events)
         self._events += [event for event in events if isinstance(event, (Fill, CashFlow))]
 
     def _trade(self, chunk: Chunk, index: int, decide: Decider) -> None:
         """Live through one slice, in the order of the contract."""
-        self._broker.before_open()
-        self._broker.at_open()
-        self._market.take_marks()
-        decide(index)
-        self._entry.accept(self._outbox.drain())
+        self._desk.before_open()
+        self._desk.trade()
+        alive = self._desk.close()
+        if alive:
+            decide(index)
+            self._desk.entry.accept(self._outbox.drain())
+        else:
+            self._ruined_at = self._market.timestamp
         session = int(chunk.sessions[index])
         self._states.record(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
 
+    def _end(self, chunk: Chunk) -> None:
+        """The data is over: what still works expires; positions are closed where that is asked for."""
+        self._desk.book.expire_all("end_of_data")
+        if self._end_of_data == "close" and self._ruined_at is None:
+            self._desk.close_out()
+            index = self._market.index
+            session = int(chunk.sessions[index])
+            self._states.replace_last(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
+
+    def _notes(self) -> list[str]:
+        notes = list(self._feed.notes) if isinstance(self._feed, PolarsDataFeed) else []
+        if self._ruined_at is not None:
+            notes.append(f"ruined: equity fell to zero or below at {to_datetime(self._ruined_at):%Y-%m-%d %H:%M} UTC")
+        return notes
+
     def _warm_up(self, chunk: Chunk, index: int) -> None:
         """Show a slice from before the traded span; corporate actions reach its prices all the same."""
-        self._broker.before_open()
+        self._desk.before_open()
         self._market.take_marks()
         stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
         self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
@@ -243,6 +297,12 @@ class BacktestEngine:
             return self._feed.calendar.open_of(days)
         return days.cast(UTC_MICROSECONDS)
 
+    def _close_of(self, days: pl.Series) -> pl.Series:
+        """Return when the session of a date closes; the end of the day for a feed without a calendar."""
+        if isinstance(self._feed, PolarsDataFeed):
+            return self._feed.calendar.close_of(days)
+        return days.cast(UTC_MICROSECONDS) + timedelta(days=1)
+
     def _result(self, rows: int, slices: int) -> BacktestResult:
         market, symbols = self._market, self._market.symbols
         marks = {symbol_id: market.mark(symbol_id) for symbol_id in self._ledger.holdings}
@@ -253,7 +313,7 @@ class BacktestEngine:
         return BacktestResult(
             trades=trades,
             fills=records.fills_frame(fills, symbols),
-            orders=records.orders_frame(self._broker.orders),
+            orders=records.orders_frame(self._desk.book.orders),
             cash_flows=records.cash_flows_frame(flows, symbols),
             portfolio_states=states,
             daily_returns=daily,
@@ -263,6 +323,6 @@ class BacktestEngine:
                 "slices": slices,
                 "symbols": len(symbols),
                 "median_signal_lag_hours": self._seen.median_lag_hours(fills),
-                "notes": list(self._feed.notes) if isinstance(self._feed, PolarsDataFeed) else [],
+                "notes": self._notes(),
             },
         )

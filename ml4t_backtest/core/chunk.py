@@ -33,7 +33,9 @@ class Chunk:
         opened: Per row, its open instant.
         decided: Per slice, its decision instant.
         sessions: Per slice, its session as days since 1970.
+        session_ends: Per slice, whether it is the last of its session.
         context: Per slice, context name -> value; None without context.
+        is_last: Whether no chunk follows.
     """
 
     frame: pl.DataFrame
@@ -43,7 +45,9 @@ class Chunk:
     opened: Integers
     decided: Integers
     sessions: Integers
+    session_ends: npt.NDArray[np.bool_]
     context: list[dict[str, Any]] | None
+    is_last: bool
 
     @property
     def num_slices(self) -> int:
@@ -52,8 +56,8 @@ class Chunk:
 
     @cached_property
     def prices(self) -> Mapping[str, Floats]:
-        """Columns open, high, low, close as arrays over rows."""
-        return {name: self.frame[name].to_numpy() for name in ("open", "high", "low", "close")}
+        """Columns open, high, low, close and volume as arrays over rows."""
+        return {name: self.frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
 
     @cached_property
     def first_rows(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What happens to a position: fills, splits and cash flows, in the order they happened."""
+"""What happens to a position: fills, splits, cash flows and doubts, in the order they happened."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CashFlowKind = Literal["dividend", "borrow_fee", "interest", "cash_in_lieu"]
+Phase = Literal["open", "rising", "falling", "close", "settled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,11 @@ class Fill:
         symbol_id: Index in the engine's symbol list.
         slice_index: Slice of the chunk.
         timestamp: Timestamp of that slice.
-        instant: When it happened inside the slice.
-        row: Row of the fill bar, counted over the run.
-        decided: Decision instant of the order.
+        instant: When it happened inside the slice; the close where only the bar is known.
+        phase: Where in its bar: at the open, inside it while the market rose or fell to the price, at the close, or
+            settled without a bar.
+        row: Row of the fill bar, counted over the run, or NO_ROW.
+        decided: Decision instant of the order; for a protective order the instant of its entry's fill.
         decision_slice: Timestamp of the deciding slice.
         decision_row: Row of the deciding bar, counted over the run, or NO_ROW.
         quantity: Shares, positive bought, negative sold.
@@ -30,6 +33,8 @@ class Fill:
         commission: Account currency, >= 0.
         slippage: Account currency, >= 0: `|price - raw_price| x |quantity|`.
         exit_reason: Recorded when the fill reduces a position.
+        stop_loss: Level of the stop an entry brings along, or None.
+        take_profit: Level of the target an entry brings along, or None.
     """
 
     fill_id: int
@@ -39,6 +44,7 @@ class Fill:
     slice_index: int
     timestamp: int
     instant: int
+    phase: Phase
     row: int
     decided: int
     decision_slice: int
@@ -49,6 +55,8 @@ class Fill:
     commission: float
     slippage: float
     exit_reason: str = "signal"
+    stop_loss: float | None = None
+    take_profit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +89,8 @@ class CashFlow:
     Attributes:
         timestamp: Slice.
         slice_index: Slice of the chunk.
-        symbol_id: Index in the engine's symbol list.
-        position_id: Position it belongs to.
+        symbol_id: Index in the engine's symbol list; NO_ROW for interest on cash.
+        position_id: Position it belongs to; NO_ROW for interest on cash.
         kind: Why.
         amount: Account currency; positive is received.
     """
@@ -95,4 +103,19 @@ class CashFlow:
     amount: float
 
 
-LedgerEvent = Fill | SplitEvent | CashFlow
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The bar leaves open in which order prices were reached, and that matters to the position held.
+
+    Attributes:
+        symbol_id: Index in the engine's symbol list.
+        slice_index: Slice of the chunk.
+        timestamp: Timestamp of that slice.
+    """
+
+    symbol_id: int
+    slice_index: int
+    timestamp: int
+
+
+LedgerEvent = Fill | SplitEvent | CashFlow | Doubt

@@ -2,14 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
 
 Sizing = Literal["quantity", "percent", "target_quantity", "target_value", "target_percent"]
 OrderStatus = Literal["working", "filled", "rejected", "cancelled", "expired"]
 OrderSide = Literal["buy", "sell"]
+OrderKind = Literal["market", "limit", "stop", "stop_limit", "trailing_stop", "market_on_close"]
+TimeInForce = Literal["gtc", "day", "ioc"]
 CashPolicy = Literal["clip", "reject"]
 NO_ROW = -1
+
+# Order of orders within a phase; then sequence.
+LIQUIDATION, PORTFOLIO_LIMIT, PROTECTIVE, OTHER = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How and how long an order works.
+
+    Attributes:
+        limit: Limit price, account currency per share.
+        stop: Stop price; with `limit` a stop-limit order.
+        trail_amount: Distance of a trailing stop from the water mark, account currency per share.
+        trail_percent: The same as a fraction of the water mark.
+        market_on_close: Fills at the session's close.
+        tif: `gtc` until cancelled, `day` to the end of its first session, `ioc` for one bar.
+    """
+
+    limit: float | None = None
+    stop: float | None = None
+    trail_amount: float | None = None
+    trail_percent: float | None = None
+    market_on_close: bool = False
+    tif: TimeInForce = "gtc"
+
+    @property
+    def kind(self) -> OrderKind:
+        """The type of order these terms describe."""
+        if self.market_on_close:
+            return "market_on_close"
+        if self.trail_amount is not None or self.trail_percent is not None:
+            return "trailing_stop"
+        if self.stop is not None:
+            return "stop" if self.limit is None else "stop_limit"
+        return "market" if self.limit is None else "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Orders that come alive with an entry's fill, one cancelling the others.
+
+    Attributes:
+        stop_loss: Stop price.
+        take_profit: Target price.
+        stop_loss_percent: Distance of the stop as a fraction of the raw entry price.
+        take_profit_percent: Distance of the target as a fraction of the raw entry price.
+        trailing_stop_percent: Distance of a trailing stop as a fraction of the water mark.
+        max_holding_bars: The position is closed at the open of this many bars after its entry bar.
+    """
+
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    stop_loss_percent: float | None = None
+    take_profit_percent: float | None = None
+    trailing_stop_percent: float | None = None
+    max_holding_bars: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is protected."""
+        return any(getattr(self, name) is not None for name in self.__slots__)
+
+
+class ProtectionTerms(TypedDict, total=False):
+    """The fields of `Protection` as keyword arguments."""
+
+    stop_loss: float
+    take_profit: float
+    stop_loss_percent: float
+    take_profit_percent: float
+    trailing_stop_percent: float
+    max_holding_bars: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +95,8 @@ class OrderRequest:
         sizing: What `amount` means: shares, or a fraction of equity, signed for `quantity` and `percent`; for the
             targets the position wanted, in shares, account currency or as fraction of equity.
         amount: See `sizing`.
+        terms: How and how long it works.
+        protection: What protects the position it opens.
         group: Orders of one rebalance share a group and are clipped by one common factor.
         closes: The order may only reduce the position (`close_position`).
     """
@@ -30,8 +105,50 @@ class OrderRequest:
     symbol: str
     sizing: Sizing
     amount: float
+    terms: Terms = Terms()
+    protection: Protection = Protection()
     group: int | None = None
     closes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A wish to take back a working order."""
+
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRequest:
+    """A wish to change a working order; None leaves a term as it is.
+
+    Attributes:
+        order_id: Order to change; it keeps its place in the sequence.
+        quantity: New total shares to work, > 0.
+        limit: New limit price.
+        stop: New stop price.
+    """
+
+    order_id: int
+    quantity: float | None = None
+    limit: float | None = None
+    stop: float | None = None
+
+
+Request = OrderRequest | CancelRequest | ReplaceRequest
+
+
+@dataclass(slots=True)
+class Bracket:
+    """The protective orders of one entry: they cover what it filled, and one cancels the others.
+
+    Attributes:
+        remaining: Shares still to protect, > 0 while alive, on today's basis.
+        orders: Its orders.
+    """
+
+    remaining: float
+    orders: list[Order] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -43,17 +160,33 @@ class Order:
         symbol: Instrument.
         symbol_id: Its index in the engine's symbol list.
         side: What was asked for, also where no quantity came of it.
-        quantity: Shares, positive buys, negative sells, on the basis of the last split.
+        quantity: Shares still to fill, positive buys, negative sells, on the basis of the last split.
         decided: Decision instant; only bars that open at or after it can fill the order.
         decision_slice: Timestamp of the deciding slice.
         decision_row: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
+        kind: Order type.
+        limit: Limit price, or None.
+        stop: Stop price, or None; a trailing stop's is derived from `water`.
+        trail_amount: See `Terms`.
+        trail_percent: See `Terms`.
+        water: Water mark of a trailing stop: the best price it has lived through.
+        tif: Time in force.
+        rank: LIQUIDATION, PORTFOLIO_LIMIT, PROTECTIVE or OTHER.
+        sequence: Place within its rank; protective orders have their entry's.
         on_insufficient_cash: Whether a buy is cut to what cash allows, or refused.
         reduce_only: Never opens or adds.
         group: Rebalance it belongs to.
+        protection: What protects the position it opens.
+        bracket: The bracket it belongs to (as a protective order) or has given rise to (as an entry).
+        exit_reason: Recorded when its fill reduces a position.
+        bars_left: A time exit fills at the open of the bar at which this has come down to 0.
+        session: Session it may work in (`day`, market-on-close), days since 1970; None before it is eligible.
+        triggered: A stop-limit order whose stop was reached works as a limit.
+        charged: Commission charged for it so far.
         status: What became of it.
         reason: Code of a rejection, cut, cancellation or expiry.
         detail: The numbers behind the reason.
-        filled_quantity: Shares filled, >= 0.
+        filled_quantity: Shares filled, >= 0, on the basis of the last split.
         last_timestamp: Slice of its last change.
     """
 
@@ -65,14 +198,56 @@ class Order:
     decided: int
     decision_slice: int
     decision_row: int
+    kind: OrderKind = "market"
+    limit: float | None = None
+    stop: float | None = None
+    trail_amount: float | None = None
+    trail_percent: float | None = None
+    water: float | None = None
+    tif: TimeInForce = "gtc"
+    rank: int = OTHER
+    sequence: int = 0
     on_insufficient_cash: CashPolicy = "reject"
     reduce_only: bool = False
     group: int | None = None
+    protection: Protection = Protection()
+    bracket: Bracket | None = None
+    exit_reason: str = "signal"
+    bars_left: int | None = None
+    session: int | None = None
+    triggered: bool = False
+    charged: float = 0.0
     status: OrderStatus = "working"
     reason: str | None = None
     detail: str | None = None
     filled_quantity: float = 0.0
     last_timestamp: int = 0
+
+    @property
+    def sign(self) -> float:
+        """1.0 for a buy, -1.0 for a sell."""
+        return 1.0 if self.side == "buy" else -1.0
+
+    @property
+    def is_protective(self) -> bool:
+        """Whether it belongs to a bracket."""
+        return self.rank == PROTECTIVE
+
+    def stop_level(self) -> float:
+        """Return the stop price; for a trailing stop its distance from the water mark."""
+        if self.kind != "trailing_stop":
+            return self.stop if self.stop is not None else float("nan")
+        water = self.water if self.water is not None else float("nan")
+        distance = self.trail_amount if self.trail_amount is not None else water * (self.trail_percent or 0.0)
+        return water + self.sign * distance
+
+    def rescale(self, ratio: float) -> None:
+        """Put prices and what was filled on the basis after a split; the quantity is the broker's to round."""
+        self.filled_quantity *= ratio
+        for level in ("limit", "stop", "trail_amount", "water"):
+            value = getattr(self, level)
+            if value is not None:
+                setattr(self, level, value / ratio)
 
     def end(self, status: OrderStatus, timestamp: int, reason: str | None = None, detail: str | None = None) -> None:
         """Record what became of the order."""

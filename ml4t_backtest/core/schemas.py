@@ -34,6 +34,7 @@ EXIT_REASONS = (
     "corporate_action",
     "end_of_data",
 )
+FILL_PHASES = ("open", "rising", "falling", "close", "settled")
 CASH_FLOW_KINDS = ("dividend", "borrow_fee", "interest", "cash_in_lieu")
 ACTION_KINDS = ("split", "dividend")
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -320,7 +321,8 @@ def fills_schema() -> pa.DataFrameSchema:
         "side": _column(pl.Enum(ORDER_SIDES), "direction"),
         "decision_timestamp": _column(UTC_MICROSECONDS, "when it was decided", _INSTANT),
         "timestamp": _column(UTC_MICROSECONDS, "slice of the fill", _INSTANT),
-        "fill_instant": _column(UTC_MICROSECONDS, "when it happened inside the slice", _INSTANT),
+        "fill_instant": _column(UTC_MICROSECONDS, "when it happened; the close where only the bar is known", _INSTANT),
+        "phase": _column(pl.Enum(FILL_PHASES), "where in its bar; settled: closed without a bar"),
         "quantity": _column(pl.Float64, "filled", "shares", checks=[_positive()]),
         "raw_price": _column(pl.Float64, "market price", _PER_SHARE, checks=[_positive()]),
         "price": _column(pl.Float64, "paid or received, slippage included", _PER_SHARE, checks=[_positive()]),

@@ -62,6 +62,11 @@ class TradingCalendar:
         row = self.sessions["session"].search_sorted(days, side="left")
         return self.sessions["open"].gather(row, null_on_oob=True)
 
+    def close_of(self, days: pl.Series) -> pl.Series:
+        """Return for each date the close of the last session on or before it, null before the first session."""
+        row = self.sessions["session"].search_sorted(days, side="right").cast(pl.Int64) - 1
+        return self.sessions["close"].gather(row.set(row < 0, None), null_on_oob=True)
+
     def is_session(self, days: pl.Series) -> pl.Series:
         """Return for each date whether the exchange trades on it."""
         return days.is_in(self.sessions["session"].implode())

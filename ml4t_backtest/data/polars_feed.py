@@ -130,15 +130,17 @@ class PolarsDataFeed:
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the data chunk by chunk."""
-        for first, last in _edges(self._timestamps, self._chunk):
+        edges = list(_edges(self._timestamps, self._chunk))
+        for number, (first, last) in enumerate(edges, start=1):
             rows = collect(self._bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
-            yield self._as_chunk(rows.sort("timestamp", "symbol"))
+            yield self._as_chunk(rows.sort("timestamp", "symbol"), is_last=number == len(edges))
 
-    def _as_chunk(self, rows: pl.DataFrame) -> Chunk:
+    def _as_chunk(self, rows: pl.DataFrame, *, is_last: bool) -> Chunk:
         rows = rows.with_columns(pl.col("symbol").cast(pl.Enum(self.symbols)))
         timestamps, offsets = slice_offsets(rows["timestamp"])
         stamps = rows["timestamp"].gather(offsets[:-1])
         decided = instants(rows["decision_instant"]).to_numpy()
+        sessions = self.calendar.session_at(stamps)
         return Chunk(
             frame=rows,
             symbol_ids=rows["symbol"].to_physical().cast(pl.Int64).to_numpy(),
@@ -146,8 +148,10 @@ class PolarsDataFeed:
             offsets=offsets,
             opened=instants(rows["open_instant"]).to_numpy(),
             decided=np.maximum.reduceat(decided, offsets[:-1]),
-            sessions=self.calendar.session_at(stamps)["session"].to_physical().cast(pl.Int64).to_numpy(),
+            sessions=sessions["session"].to_physical().cast(pl.Int64).to_numpy(),
+            session_ends=(sessions["close"] == stamps).to_numpy(),
             context=self._context_rows(stamps),
+            is_last=is_last,
         )
 
     def _context_rows(self, stamps: pl.Series) -> list[dict[str, Any]] | None:

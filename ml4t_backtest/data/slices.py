@@ -26,15 +26,18 @@ def chunks_of(feed: DataFeed, market: Market) -> Iterator[Chunk]:
         yield from feed.chunks()
         return
     before: int | None = None
-    for timestamp, rows, context in feed:
-        instant = to_instant(timestamp)
+    slices = iter(feed)
+    piece = next(slices, None)
+    while piece is not None:
+        following = next(slices, None)
+        instant = to_instant(piece[0])
         if before is not None and instant <= before:
             raise DataValidationError([_disorder(instant, before)])
-        yield _single(instant, before, (timestamp, rows, context), market)
-        before = instant
+        yield _single(instant, before, piece, market, is_last=following is None)
+        before, piece = instant, following
 
 
-def _single(instant: int, before: int | None, piece: Slice, market: Market) -> Chunk:
+def _single(instant: int, before: int | None, piece: Slice, market: Market, *, is_last: bool) -> Chunk:
     timestamp, rows, context = piece
     frame = rows.with_columns(pl.col("symbol").cast(pl.String), pl.lit(timestamp).alias("timestamp")).sort("symbol")
     ids = [market.id_of(symbol) for symbol in frame["symbol"].to_list()]
@@ -48,7 +51,10 @@ def _single(instant: int, before: int | None, piece: Slice, market: Market) -> C
         opened=_opened(frame, instant if before is None else before),
         decided=np.array([instant]),
         sessions=np.array([instant // _MICROSECONDS_PER_DAY]),
+        # Nothing tells such a feed's sessions: each slice is taken for the last of its own.
+        session_ends=np.array([True]),
         context=[dict(context)] if context else None,
+        is_last=is_last,
     )
 
 

@@ -1,4 +1,4 @@
-"""How much of a buy the cash allows."""
+"""How much of an order an account can carry."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from collections.abc import Callable
 
 # Less than this is no position: its price, cost and profit would all round to nothing.
 SMALLEST_FRACTION = 1e-9
-Charge = Callable[[float, float], float]
-
-
-def cost_of(quantity: float, price: float, charge: Charge) -> float:
-    """Return what buying `quantity` shares at `price` takes from cash, commission included."""
-    return quantity * price + charge(quantity, price)
 
 
 def whole_shares(quantity: float) -> float:
@@ -30,40 +24,36 @@ def same_quantity(left: float, right: float) -> bool:
     return math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-9)
 
 
-def largest_affordable(quantity: float, price: float, cash: float, charge: Charge, *, fractional: bool) -> float:
-    """Return the largest quantity up to `quantity` whose cost does not exceed `cash`.
+def largest_admitted(quantity: float, admits: Callable[[float], bool], *, fractional: bool) -> float:
+    """Return the largest quantity up to `quantity` that is admitted; 0.0 when none is.
 
     Args:
         quantity: Shares wanted, > 0.
-        price: Fill price per share, slippage included.
-        cash: Account currency at hand.
-        charge: Commission of (quantity, price); must not fall when the quantity grows.
-        fractional: Whether parts of shares can be bought; otherwise the answer is whole.
+        admits: Whether a quantity is covered; what is not stays so when the quantity grows.
+        fractional: Whether parts of shares can be traded; otherwise the answer is whole.
 
-    >>> largest_affordable(100.0, 10.0, 505.0, lambda q, p: 0.01 * q * p, fractional=False)
+    >>> largest_admitted(100.0, lambda q: q * 10.1 <= 505.0, fractional=False)
     50.0
     """
-    if cost_of(quantity, price, charge) <= cash:
+    if admits(quantity):
         return quantity
-    if cash <= 0.0:
-        return 0.0
     if fractional:
-        return _affordable_fraction(quantity, price, cash, charge)
+        return _largest_fraction(quantity, admits)
     low, high = 0, math.trunc(quantity)
     while low < high:
         middle = (low + high + 1) // 2
-        if cost_of(float(middle), price, charge) <= cash:
+        if admits(float(middle)):
             low = middle
         else:
             high = middle - 1
     return float(low)
 
 
-def _affordable_fraction(quantity: float, price: float, cash: float, charge: Charge) -> float:
-    """Bisect down to neighbouring floats; the lower one is affordable, or zero is the answer."""
+def _largest_fraction(quantity: float, admits: Callable[[float], bool]) -> float:
+    """Bisect down to neighbouring floats; the lower one is admitted, or there is none."""
     low, high = 0.0, quantity
     while (middle := low + (high - low) / 2.0) not in (low, high):
-        if cost_of(middle, price, charge) <= cash:
+        if admits(middle):
             low = middle
         else:
             high = middle

@@ -1,254 +1,326 @@
-"""The broker: which orders fill in a slice, at what price, and what corporate actions do to them.
+"""The broker: which orders fill in a slice, in which order, and what their fills set off.
 
-The order of events within a slice is a published contract: docs/concepts/event_order.md.
+The order of events is a published contract: docs/concepts/event_order.md; the prices: docs/concepts/fill_prices.md.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from ml4t_backtest.core.fill import CashFlow, CashFlowKind, Fill, LedgerEvent, SplitEvent
+from ml4t_backtest.core.fill import Phase
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import Order
-from ml4t_backtest.execution.affordability import cost_of, largest_affordable, same_quantity, whole_shares
-from ml4t_backtest.execution.commission import CommissionModel
-from ml4t_backtest.execution.slippage import SlippageModel
-from ml4t_backtest.portfolio.corporate_actions import ScheduledAction
+from ml4t_backtest.core.orders import Bracket, Order
+from ml4t_backtest.execution.accounts import Account
+from ml4t_backtest.execution.affordability import whole_shares
+from ml4t_backtest.execution.book import Book
+from ml4t_backtest.execution.brackets import IntrabarPath, cover, place_in_path, protective_orders
+from ml4t_backtest.execution.filling import Chance, Filler
+from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.execution.order_types import Bar, Birth, price_at_open, price_inside, price_when_born
 from ml4t_backtest.portfolio.ledger import Ledger
+
+Candidate = tuple[Order, Chance]
 
 
 class Broker:
-    """Holds working orders, fills them, and writes down everything that happens to positions.
-
-    Attributes:
-        orders: Every order ever submitted, in sequence.
-    """
+    """Tries the working orders of a slice, phase by phase."""
 
     def __init__(
         self,
         market: Market,
         ledger: Ledger,
+        book: Book,
+        journal: Journal,
+        filler: Filler,
+        account: Account,
         *,
-        slippage: SlippageModel,
-        commission: CommissionModel,
+        path: IntrabarPath,
         fractional: bool,
+        ids: Iterator[int],
     ) -> None:
-        self.orders: list[Order] = []
         self._market = market
         self._ledger = ledger
-        self._slippage = slippage
-        self._commission = commission
+        self._book = book
+        self._journal = journal
+        self._filler = filler
+        self._account = account
+        self._path = path
         self._fractional = fractional
-        self._working: list[Order] = []
-        self._events: list[LedgerEvent] = []
-        self._actions: Sequence[ScheduledAction] = ()
-        self._next_action = 0
-        self._fill_ids = count(1)
-
-    def schedule(self, actions: Sequence[ScheduledAction]) -> None:
-        """Set the corporate actions of the run, in time order."""
-        self._actions = actions
-
-    def submit(self, order: Order) -> None:
-        """Take in an order; a rejected one is only recorded."""
-        self.orders.append(order)
-        if order.status == "working":
-            self._working.append(order)
-
-    def cancel_working(self, symbol_id: int, reason: str) -> None:
-        """Cancel the working orders of a symbol."""
-        for order in self._working:
-            if order.symbol_id == symbol_id:
-                order.end("cancelled", self._market.timestamp, reason)
-        self._keep_working()
-
-    def expire_working(self, reason: str) -> None:
-        """End every order that is still working."""
-        for order in self._working:
-            order.end("expired", self._market.timestamp, reason)
-        self._keep_working()
-
-    def take_events(self) -> list[LedgerEvent]:
-        """Return what happened since the last call, in order, and forget it."""
-        events, self._events = self._events, []
-        return events
+        self._ids = ids
+        self._born: dict[int, Birth] = {}
 
     def before_open(self) -> None:
-        """Step 0: apply the corporate actions whose ex-date opened before this slice closes."""
-        while self._next_action < len(self._actions):
-            action = self._actions[self._next_action]
-            if action.instant >= self._market.timestamp:
-                return
-            self._next_action += 1
-            self._apply(action)
+        """Step 0: orders past their time in force expire."""
+        self._filler.begin_slice()
+        self._born.clear()
+        for order in self._book:
+            if order.tif != "day" and order.kind != "market_on_close":
+                continue
+            if order.session is None and self._market.opened >= order.decided:
+                order.session = self._market.session
+            if order.session is not None and self._market.session > order.session:
+                self._book.expire(order, "day" if order.tif == "day" else "no_bar_at_close")
 
     def at_open(self) -> None:
-        """Step 1: fill eligible market orders at the open, those that reduce a position first."""
-        eligible = [(order, row) for order in self._working if (row := self._eligible_row(order)) is not None]
-        if not eligible:
+        """Step 1: fill what the open fills, orders that reduce a position first."""
+        if not self._book:
             return
-        reducing = [self._reduces(order) for order, _ in eligible]
-        for (order, row), reduces in zip(eligible, reducing, strict=True):
-            if reduces:
-                self._reduce(order, row)
-        self._open_positions([pair for pair, reduces in zip(eligible, reducing, strict=True) if not reduces])
-        self._keep_working()
+        candidates: list[Candidate] = []
+        for order, row in self._eligible():
+            self._count_bar(order)
+            raw = price_at_open(order, self._market.price("open", row))
+            if raw is not None:
+                candidates.append((order, Chance(raw, row, "open")))
+        self._reduce_then_open(candidates)
 
-    def _eligible_row(self, order: Order) -> int | None:
-        """Return the row whose open can fill the order: a bar of its symbol that opened at or after its decision."""
-        row = self._market.row_of(order.symbol_id)
-        return row if row is not None and self._market.open_instant(row) >= order.decided else None
+    def inside(self) -> None:
+        """Step 2: test what is left against the bar, protective orders first; money freed here is spent later."""
+        if not self._book:
+            return
+        self._filler.begin_inside()
+        candidates: list[Candidate] = []
+        for order, row in self._eligible():
+            raw = price_inside(order, self._bar(row))
+            if raw is not None:
+                candidates.append((order, Chance(raw, row, _direction(order, raw))))
+        candidates.sort(key=self._priority)
+        self._doubt_double_touches(candidates)
+        for order, chance in candidates:
+            self._execute(order, chance)
+
+    def at_close(self) -> None:
+        """Step 3: fill market-on-close orders at the session's last close, orders that reduce a position first."""
+        if not (self._book and self._market.session_ends):
+            return
+        candidates = [
+            (order, Chance(self._market.price("close", row), row, "close"))
+            for order, row in self._eligible()
+            if order.kind == "market_on_close"
+        ]
+        self._reduce_then_open(candidates)
+
+    def end_slice(self) -> None:
+        """After the close: one-bar orders end, trailing stops follow the market."""
+        for order, row in self._eligible():
+            if order.tif == "ioc":
+                self._book.expire(order, "ioc")
+            elif order.kind == "trailing_stop":
+                self._follow(order, row)
+
+    def _eligible(self) -> list[tuple[Order, int]]:
+        """Return the working orders whose symbol has a bar that opened at or after their decision."""
+        pairs = ((order, self._market.row_of(order.symbol_id)) for order in self._book)
+        return [
+            (order, row)
+            for order, row in pairs
+            if row is not None and (order.order_id in self._born or self._market.open_instant(row) >= order.decided)
+        ]
+
+    def _count_bar(self, order: Order) -> None:
+        if order.bars_left:
+            order.bars_left -= 1
+
+    def _priority(self, candidate: Candidate) -> tuple[Any, ...]:
+        """Order of orders within a phase: rank, for protective orders the assumed path, then sequence."""
+        order = candidate[0]
+        place = place_in_path(order, self._path) if order.is_protective else 0
+        return (order.rank, place, order.sequence, order.order_id)
+
+    def _reduce_then_open(self, candidates: list[Candidate]) -> None:
+        candidates.sort(key=self._priority)
+        reducing = [self._reduces(order) for order, _ in candidates]
+        for (order, chance), reduces in zip(candidates, reducing, strict=True):
+            if reduces:
+                self._execute(order, chance)
+        opening = [candidate for candidate, reduces in zip(candidates, reducing, strict=True) if not reduces]
+        groups: set[int] = set()
+        for order, chance in opening:
+            if order.group is None:
+                self._execute(order, chance)
+            elif order.group not in groups:
+                groups.add(order.group)
+                self._open_group([member for member in opening if member[0].group == order.group])
 
     def _reduces(self, order: Order) -> bool:
-        return self._ledger.quantity(order.symbol_id) * order.quantity < 0.0
+        return self._ledger.quantity(order.symbol_id) * order.sign < 0.0
 
-    def _reduce(self, order: Order, row: int) -> None:
-        """Fill an order against a position; a cash account sells what it has and not more."""
-        held = self._ledger.quantity(order.symbol_id)
-        if held * order.quantity >= 0.0:
-            self._refuse_short(order, 0.0)
+    def _execute(self, order: Order, chance: Chance) -> None:
+        """Fill an order that has not ended meanwhile, as far as it goes."""
+        if order.status != "working":
             return
-        beyond = abs(order.quantity) > abs(held)
-        quantity = -held if beyond else order.quantity
-        if beyond and not order.reduce_only:
-            self._refuse_short(order, abs(held))
-        self._fill(order, row, quantity, self._price(row, quantity))
+        if self._reduces(order):
+            self._reduce(order, chance)
+        else:
+            self._open(order, chance, abs(order.quantity))
 
-    def _open_positions(self, eligible: Sequence[tuple[Order, int]]) -> None:
-        """Fill opening and adding orders in sequence; the orders of one rebalance are cut by one common factor."""
-        done: set[int] = set()
-        for order, row in eligible:
-            if order.group is None:
-                self._open(order, row, order.quantity)
-            elif order.group not in done:
-                done.add(order.group)
-                self._open_group([pair for pair in eligible if pair[0].group == order.group])
+    def _reduce(self, order: Order, chance: Chance) -> None:
+        """Fill against the position; what goes beyond it flips the position where the account allows that."""
+        held = abs(self._ledger.quantity(order.symbol_id))
+        closing = min(abs(order.quantity), held)
+        beyond = 0.0 if order.reduce_only else abs(order.quantity) - closing
+        if beyond > 0.0 and order.side == "sell" and not self._account.allows_short:
+            self._cut(order, closing, "short_not_allowed", f"sell {abs(order.quantity):g} shares, held {held:g}")
+            beyond = 0.0
+        volume = self._filler.available_volume(chance.row)
+        size = min(closing, volume)
+        if beyond > 0.0 and volume > closing:
+            size += self._flip_part(order, chance, closing, min(beyond, volume - closing), beyond)
+        self._fill(order, size, chance)
 
-    def _open_group(self, members: Sequence[tuple[Order, int]]) -> None:
-        buys = [(order, row) for order, row in members if order.quantity > 0.0]
-        total = 0.0
-        for order, row in buys:
-            total += cost_of(order.quantity, self._price(row, order.quantity), self._commission.charge)
-        cash = self._ledger.cash
-        short_of_cash = total > cash and all(order.on_insufficient_cash == "clip" for order, _ in buys)
-        factor = max(cash, 0.0) / total if short_of_cash else 1.0
-        for order, row in members:
-            quantity = order.quantity if factor == 1.0 else self._round(order.quantity * factor)
-            self._open(order, row, quantity)
+    def _flip_part(self, order: Order, chance: Chance, closing: float, wanted: float, beyond: float) -> float:
+        """Return how much of a flip's opening part is covered; what is refused is cut off the order."""
+        admitted = self._filler.admitted(order, wanted, chance, closing=closing)
+        if admitted < wanted:
+            if order.on_insufficient_cash == "reject":
+                admitted = 0.0
+            detail = self._filler.shortfall(order, closing + beyond, chance)
+            self._cut(order, closing + admitted, "insufficient_cash", detail)
+        return admitted
 
-    def _open(self, order: Order, row: int, quantity: float) -> None:
-        """Fill an opening order up to `quantity` shares, as far as cash and the kind of account allow."""
+    def _open(self, order: Order, chance: Chance, wanted: float) -> None:
+        """Fill an order that opens or adds up to `wanted` shares, as far as volume and account allow."""
         if order.reduce_only:
-            order.end("cancelled", self._market.timestamp, "position_closed")
+            self._book.cancel(order, "position_closed")
             return
-        if order.quantity < 0.0:
-            self._refuse_short(order, 0.0)
+        if order.side == "sell" and not self._account.allows_short:
+            self._book.reject(order, "short_not_allowed", f"sell {abs(order.quantity):g} shares, held 0")
             return
-        price = self._price(row, order.quantity)
-        affordable = self._affordable(quantity, price)
-        cut = affordable < order.quantity
-        if affordable == 0.0 or (cut and order.on_insufficient_cash == "reject"):
-            order.end("rejected", self._market.timestamp, "insufficient_cash", self._shortfall(order.quantity, price))
+        size = min(wanted, self._filler.available_volume(chance.row))
+        if size <= 0.0 and wanted > 0.0:
             return
-        if cut:
-            order.reason, order.detail = "clipped_to_cash", self._shortfall(order.quantity, price)
-        self._fill(order, row, affordable, price)
+        admitted = self._filler.admitted(order, size, chance) if size > 0.0 else 0.0
+        if admitted == size and wanted == abs(order.quantity):
+            self._fill(order, size, chance)
+            return
+        self._cut_to_cash(order, admitted if admitted < size else wanted, admitted, chance)
 
-    def _affordable(self, quantity: float, price: float) -> float:
-        if quantity <= 0.0:
-            return 0.0
-        cash, charge = self._ledger.cash, self._commission.charge
-        return largest_affordable(quantity, price, cash, charge, fractional=self._fractional)
+    def _cut_to_cash(self, order: Order, allowed: float, admitted: float, chance: Chance) -> None:
+        """Fill what cash allows of an order and drop the rest, or refuse all of it."""
+        detail = self._filler.shortfall(order, abs(order.quantity), chance)
+        if admitted == 0.0 or order.on_insufficient_cash == "reject":
+            self._book.reject(order, "insufficient_cash", detail)
+            return
+        self._cut(order, allowed, "clipped_to_cash", detail)
+        self._fill(order, admitted, chance)
 
-    def _shortfall(self, quantity: float, price: float) -> str:
-        cost = cost_of(quantity, price, self._commission.charge)
-        return f"{quantity:g} shares at {price:.6g} cost {cost:.2f}, cash is {self._ledger.cash:.2f}"
-
-    def _refuse_short(self, order: Order, held: float) -> None:
-        """Record that a cash account sells no more than it holds; what it holds is filled by the caller."""
-        order.reason = "short_not_allowed"
-        order.detail = f"sell {abs(order.quantity):g} shares, held {held:g}"
-        if held == 0.0:
-            order.end("rejected", self._market.timestamp)
-
-    def _price(self, row: int, quantity: float) -> float:
-        return self._slippage.fill_price(self._market.open_price(row), quantity)
+    def _open_group(self, members: Sequence[Candidate]) -> None:
+        """Open the orders of one rebalance; when cash falls short its buys are cut by one common factor."""
+        buys = [(order, chance) for order, chance in members if order.side == "buy" and order.status == "working"]
+        total = 0.0
+        for order, chance in buys:
+            price = self._filler.price(order, chance, order.quantity)
+            total += self._filler.cost(order, order.quantity, price)
+        cash = self._ledger.cash
+        short = total > cash and not self._account.allows_short
+        short = short and all(order.on_insufficient_cash == "clip" for order, _ in buys)
+        factor = max(cash, 0.0) / total if short else 1.0
+        for order, chance in members:
+            if order.status == "working":
+                wanted = abs(order.quantity)
+                self._open(order, chance, wanted if factor == 1.0 else self._round(wanted * factor))
 
     def _round(self, quantity: float) -> float:
-        return quantity if self._fractional else float(math.trunc(quantity))
+        return quantity if self._fractional else whole_shares(quantity)
 
-    def _fill(self, order: Order, row: int, quantity: float, price: float) -> None:
-        market, raw = self._market, self._market.open_price(row)
-        commission = self._commission.charge(abs(quantity), price)
-        position_id = self._ledger.apply_fill(order.symbol_id, quantity, price, commission)
-        order.filled_quantity += abs(quantity)
-        order.end("filled", market.timestamp)
-        self._events.append(
-            Fill(
-                fill_id=next(self._fill_ids),
-                order_id=order.order_id,
-                position_id=position_id,
-                symbol_id=order.symbol_id,
-                slice_index=market.index,
-                timestamp=market.timestamp,
-                instant=market.open_instant(row),
-                row=market.first_row + row,
-                decided=order.decided,
-                decision_slice=order.decision_slice,
-                decision_row=order.decision_row,
-                quantity=quantity,
-                raw_price=raw,
-                price=price,
-                commission=commission,
-                slippage=abs(price - raw) * abs(quantity),
-            )
-        )
+    def _cut(self, order: Order, size: float, reason: str, detail: str) -> None:
+        """Reduce what an order still has to fill to `size` and write down why."""
+        order.quantity = order.sign * size
+        order.reason, order.detail = reason, detail
 
-    def _apply(self, action: ScheduledAction) -> None:
-        symbol_id = self._market.ids.get(action.symbol)
-        if symbol_id is None:
+    def _fill(self, order: Order, size: float, chance: Chance) -> None:
+        """Fill `size` shares and do what follows from it: brackets, cancellations, the end of the order."""
+        if size <= 0.0:
             return
-        if action.kind == "split":
-            self._split(symbol_id, action.value)
-        elif (holding := self._ledger.holdings.get(symbol_id)) is not None:
-            self._book(symbol_id, holding.position_id, "dividend", holding.quantity * action.value)
-
-    def _split(self, symbol_id: int, ratio: float) -> None:
-        """Rescale mark, working orders and position; a whole-share account gets cash for what is left over."""
-        self._market.rescale_mark(symbol_id, ratio)
-        for order in self._working:
-            if order.symbol_id == symbol_id:
-                order.quantity = self._on_new_basis(order.quantity, ratio)
-                if order.quantity == 0.0:
-                    order.end("cancelled", self._market.timestamp, "quantity_rounds_to_zero", f"split {ratio:g}")
-        self._keep_working()
-        holding = self._ledger.holdings.get(symbol_id)
-        if holding is None:
+        quantity = order.sign * size
+        if not self._filler.price(order, chance, quantity) > 0.0:
+            self._book.reject(order, "no_volume", "the slippage model has no price for a bar without volume")
             return
-        position_id = holding.position_id
-        quantity = self._on_new_basis(holding.quantity, ratio)
-        left_over = 0.0 if self._fractional else _left_over(holding.quantity * ratio, quantity)
-        price = self._market.mark(symbol_id)
-        self._ledger.apply_split(symbol_id, ratio, quantity)
-        timestamp, index = self._market.timestamp, self._market.index
-        self._events.append(SplitEvent(symbol_id, index, timestamp, ratio, quantity, left_over, price))
-        if left_over:
-            self._book(symbol_id, position_id, "cash_in_lieu", left_over * price)
+        before = self._ledger.quantity(order.symbol_id)
+        self._filler.fill(order, quantity, chance)
+        after = self._ledger.quantity(order.symbol_id)
+        if order.quantity == 0.0:
+            order.end("filled", self._market.timestamp)
+            self._book.remove(order)
+        if order.is_protective and order.bracket is not None:
+            self._release(order, order.bracket, size)
+        if before != 0.0 and before * after <= 0.0:
+            self._book.cancel_protection(order.symbol_id)
+        opened = abs(after) - (abs(before) if before * after > 0.0 else 0.0)
+        if order.protection and opened > 0.0 and not order.reduce_only:
+            self._protect(order, opened, chance)
 
-    def _on_new_basis(self, quantity: float, ratio: float) -> float:
-        return quantity * ratio if self._fractional else whole_shares(quantity * ratio)
+    def _release(self, order: Order, bracket: Bracket, size: float) -> None:
+        """One cancels the others, as far as it filled."""
+        others = [other for other in bracket.orders if other is not order and other.status == "working"]
+        bracket.remaining -= size
+        for other in others:
+            if bracket.remaining <= 0.0:
+                self._book.cancel(other, "oco")
+            else:
+                other.quantity = other.sign * bracket.remaining
 
-    def _book(self, symbol_id: int, position_id: int, kind: CashFlowKind, amount: float) -> None:
-        self._ledger.receive(amount)
-        market = self._market
-        self._events.append(CashFlow(market.timestamp, market.index, symbol_id, position_id, kind, amount))
+    def _protect(self, entry: Order, opened: float, chance: Chance) -> None:
+        """Bring the protective orders of an entry to life and test them in the rest of the bar."""
+        if entry.bracket is None:
+            entry.bracket = Bracket(0.0)
+            instant = self._market.open_instant(chance.row) if chance.phase == "open" else self._market.timestamp
+            entry.bracket.orders = protective_orders(entry, chance.raw, instant, self._ids)
+            for order in entry.bracket.orders:
+                order.last_timestamp = self._market.timestamp
+                self._book.submit(order)
+        cover(entry.bracket, opened)
+        alive = [order for order in entry.bracket.orders if order.status == "working"]
+        alive.sort(key=lambda order: place_in_path(order, self._path))
+        if chance.phase == "open":
+            self._test_at_open(alive, chance)
+        elif chance.phase != "close":
+            self._test_in_rest_of_bar(alive, chance)
 
-    def _keep_working(self) -> None:
-        self._working = [order for order in self._working if order.status == "working"]
+    def _test_at_open(self, orders: Iterable[Order], entry: Chance) -> None:
+        """Fill what the entry's own price already triggers."""
+        for order in orders:
+            raw = price_at_open(order, entry.raw)
+            if raw is not None:
+                self._execute(order, Chance(raw, entry.row, "open"))
+
+    def _test_in_rest_of_bar(self, orders: Sequence[Order], entry: Chance) -> None:
+        """Test orders born inside the bar against what of it certainly, or at worst, came after."""
+        birth = Birth(entry.raw, entry.phase == "rising")
+        self._born.update((order.order_id, birth) for order in orders)
+        bar = self._bar(entry.row)
+        tested = [(order, *price_when_born(order, bar, birth)) for order in orders]
+        hits = sum(raw is not None for _, raw, _ in tested)
+        if hits > 1 or any(ambiguous for _, _, ambiguous in tested):
+            self._journal.doubt(orders[0].symbol_id)
+        for order, raw, _ in tested:
+            if raw is not None:
+                self._execute(order, Chance(raw, entry.row, _direction(order, raw)))
+
+    def _doubt_double_touches(self, candidates: Sequence[Candidate]) -> None:
+        """Mark the positions whose stop and target both lie inside the bar."""
+        touched: dict[int, set[int]] = {}
+        for order, _ in candidates:
+            if order.is_protective and order.bracket is not None:
+                touched.setdefault(order.symbol_id, set()).add(place_in_path(order, self._path))
+        for symbol_id, places in sorted(touched.items()):
+            if len(places) > 1:
+                self._journal.doubt(symbol_id)
+
+    def _follow(self, order: Order, row: int) -> None:
+        """Move the water mark of a trailing stop to the best price the bar certainly showed while it lived."""
+        bar, birth = self._bar(row), self._born.get(order.order_id)
+        best = bar.high if order.side == "sell" else bar.low
+        if birth is not None and birth.rising != (order.side == "sell"):
+            best = bar.close
+        water = best if order.water is None else order.water
+        order.water = max(water, best) if order.side == "sell" else min(water, best)
+
+    def _bar(self, row: int) -> Bar:
+        return Bar(*(self._market.price(name, row) for name in ("open", "high", "low", "close")))
 
 
-def _left_over(exact: float, whole: float) -> float:
-    """Return the part of a share a split left over, 0 where only float rounding differs."""
-    return 0.0 if same_quantity(exact, whole) else exact - whole
+def _direction(order: Order, raw: float) -> Phase:
+    """Return whether the market rose or fell to the price at which an order fills inside a bar."""
+    rises_to_it = order.kind in ("stop", "trailing_stop") or (order.kind == "stop_limit" and raw == order.stop)
+    return "rising" if rises_to_it == (order.side == "buy") else "falling"

@@ -6,46 +6,70 @@ import math
 from collections.abc import Iterable
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import NO_ROW, CashPolicy, Order, OrderRequest
+from ml4t_backtest.core.orders import (
+    NO_ROW,
+    CancelRequest,
+    CashPolicy,
+    Order,
+    OrderRequest,
+    ReplaceRequest,
+    Request,
+    Terms,
+)
+from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import whole_shares
-from ml4t_backtest.execution.broker import Broker
+from ml4t_backtest.execution.book import Book
 from ml4t_backtest.portfolio.ledger import Ledger
 
 _TARGETS = ("target_quantity", "target_value", "target_percent")
+_TIFS = ("gtc", "day", "ioc")
+Refusal = tuple[str, str]
 
 
 class OrderEntry:
-    """Turns requests into orders and hands them to the broker; what cannot be an order is rejected with its reason."""
+    """Turns requests into orders in the book; what cannot be an order is rejected with its reason."""
 
     def __init__(
         self,
         market: Market,
         ledger: Ledger,
-        broker: Broker,
+        book: Book,
+        account: Account,
         *,
         fractional: bool,
         on_insufficient_cash: CashPolicy | None,
     ) -> None:
         self._market = market
         self._ledger = ledger
-        self._broker = broker
+        self._book = book
+        self._account = account
         self._fractional = fractional
         self._on_insufficient_cash = on_insufficient_cash
 
-    def accept(self, requests: Iterable[OrderRequest]) -> None:
-        """Size the requests with the present equity and closes and queue them; none can touch the present slice."""
+    def accept(self, requests: Iterable[Request]) -> None:
+        """Work through the requests of a slice in order; none can touch the slice itself."""
         equity = self._ledger.value().equity
         for request in requests:
-            order = self._order_for(request)
-            reason, detail = self._size(order, request, equity)
-            if reason == "on_target":
+            if isinstance(request, OrderRequest):
+                self._enter(request, equity)
+            elif (order := self._book.get(request.order_id)) is None:
                 continue
-            if reason is not None:
-                order.end("rejected", self._market.timestamp, reason, detail)
-            self._broker.submit(order)
+            elif isinstance(request, CancelRequest):
+                self._book.cancel(order, "by_strategy")
+            else:
+                self._replace(order, request)
+
+    def _enter(self, request: OrderRequest, equity: float) -> None:
+        order = self._order_for(request)
+        refusal = self._refusal(request, order) or self._size(order, request, equity)
+        if refusal is not None and refusal[0] == "on_target":
+            return
+        if refusal is not None:
+            order.end("rejected", self._market.timestamp, *refusal)
+        self._book.submit(order)
 
     def _order_for(self, request: OrderRequest) -> Order:
-        market = self._market
+        market, terms = self._market, request.terms
         symbol_id = market.ids.get(request.symbol, NO_ROW)
         return Order(
             order_id=request.order_id,
@@ -53,31 +77,57 @@ class OrderEntry:
             symbol_id=symbol_id,
             side="buy" if math.copysign(1.0, request.amount) > 0.0 else "sell",
             quantity=0.0,
-            decided=int(market.chunk.decided[market.index]),
+            decided=market.decided,
             decision_slice=market.timestamp,
             decision_row=NO_ROW if symbol_id == NO_ROW else market.run_row_of(symbol_id),
+            kind=terms.kind,
+            limit=terms.limit,
+            stop=terms.stop,
+            trail_amount=terms.trail_amount,
+            trail_percent=terms.trail_percent,
+            water=None if symbol_id == NO_ROW else market.mark(symbol_id),
+            tif=terms.tif,
+            sequence=request.order_id,
             on_insufficient_cash=self._cash_policy(request),
             reduce_only=request.closes,
             group=request.group,
+            protection=request.protection,
             last_timestamp=market.timestamp,
         )
 
     def _cash_policy(self, request: OrderRequest) -> CashPolicy:
         return self._on_insufficient_cash or ("reject" if request.sizing == "quantity" else "clip")
 
-    def _size(self, order: Order, request: OrderRequest, equity: float) -> tuple[str | None, str | None]:
-        """Set the order's quantity; return why there can be no order, and the numbers behind it."""
+    def _refusal(self, request: OrderRequest, order: Order) -> Refusal | None:
+        """Return why the request makes no order at all."""
         if order.symbol_id == NO_ROW:
             return "unknown_symbol", f"{request.symbol!r} is not in the data"
         if not math.isfinite(request.amount):
             return "invalid_quantity", f"{request.sizing} {request.amount!r}"
         mark = self._market.mark(order.symbol_id)
-        if math.isnan(mark) and request.sizing != "quantity":
+        if math.isnan(mark) and (request.sizing != "quantity" or order.kind == "trailing_stop"):
             return "no_price", "no bar of the symbol so far"
-        if request.sizing == "percent" and request.amount > 1.0:
+        if request.sizing == "percent" and request.amount > 1.0 and not self._account.allows_short:
             return "insufficient_cash", f"{request.amount:.4g} of equity in a cash account"
-        wanted = self._wanted(request, equity, mark)
-        return self._set_quantity(order, request, wanted)
+        return _invalid_terms(request.terms)
+
+    def _size(self, order: Order, request: OrderRequest, equity: float) -> Refusal | None:
+        """Set the order's quantity; return why there is nothing to trade."""
+        wanted = self._wanted(request, equity, self._market.mark(order.symbol_id))
+        rounded = wanted if self._fractional else whole_shares(wanted)
+        if request.sizing not in _TARGETS:
+            order.quantity = rounded
+            return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if rounded == 0.0 else None
+        self._book.cancel_plain(order.symbol_id, "replaced_by_target")
+        held = self._ledger.quantity(order.symbol_id)
+        order.quantity = rounded - held
+        order.side = "buy" if wanted >= held else "sell"
+        if order.quantity != 0.0:
+            order.side = "buy" if order.quantity > 0.0 else "sell"
+            return None
+        if rounded == 0.0 and wanted != 0.0:
+            return "quantity_rounds_to_zero", f"{wanted:.6g} shares"
+        return "on_target", ""
 
     def _wanted(self, request: OrderRequest, equity: float, mark: float) -> float:
         """Return the shares asked for: to trade for plain orders, to hold for targets."""
@@ -86,19 +136,33 @@ class OrderEntry:
         money = request.amount if request.sizing == "target_value" else request.amount * equity
         return money / mark
 
-    def _set_quantity(self, order: Order, request: OrderRequest, wanted: float) -> tuple[str | None, str | None]:
-        rounded = wanted if self._fractional else whole_shares(wanted)
-        if request.sizing not in _TARGETS:
-            order.quantity = rounded
-            if rounded == 0.0:
-                return "quantity_rounds_to_zero", f"{wanted:.6g} shares"
-            return None, None
-        self._broker.cancel_working(order.symbol_id, "replaced_by_target")
-        held = self._ledger.quantity(order.symbol_id)
-        order.quantity = rounded - held
-        order.side = "buy" if wanted >= held else "sell"
-        if order.quantity != 0.0:
-            return None, None
-        if rounded == 0.0 and wanted != 0.0:
-            return "quantity_rounds_to_zero", f"{wanted:.6g} shares"
-        return "on_target", None
+    def _replace(self, order: Order, request: ReplaceRequest) -> None:
+        """Change a working order; it counts as decided now, so that no earlier price can fill its new terms."""
+        terms = Terms(limit=request.limit, stop=request.stop)
+        refused = _invalid_terms(terms)
+        if refused is not None or (request.quantity is not None and not 0.0 < request.quantity < math.inf):
+            order.reason, order.detail = "invalid_replacement", f"{request}"
+            return
+        if request.limit is not None and order.limit is not None:
+            order.limit = request.limit
+        if request.stop is not None and order.stop is not None:
+            order.stop = request.stop
+        if request.quantity is not None:
+            left = request.quantity - order.filled_quantity
+            order.quantity = order.sign * (left if self._fractional else whole_shares(left))
+        order.decided, order.last_timestamp = self._market.decided, self._market.timestamp
+        if order.quantity * order.sign <= 0.0:
+            order.quantity = 0.0
+            self._book.cancel(order, "by_strategy")
+
+
+def _invalid_terms(terms: Terms) -> Refusal | None:
+    prices = {"limit": terms.limit, "stop": terms.stop, "trail_amount": terms.trail_amount}
+    for name, price in prices.items():
+        if price is not None and not (math.isfinite(price) and price > 0.0):
+            return "invalid_price", f"{name} {price!r}"
+    if terms.trail_percent is not None and not 0.0 < terms.trail_percent < 1.0:
+        return "invalid_price", f"trail_percent {terms.trail_percent!r}"
+    if terms.tif not in _TIFS:
+        return "invalid_tif", f"{terms.tif!r} is none of {', '.join(_TIFS)}"
+    return None

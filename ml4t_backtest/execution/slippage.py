@@ -15,12 +15,13 @@ from typing import Literal, Protocol, runtime_checkable
 class SlippageModel(Protocol):
     """Anything that turns the raw price of a fill into the price paid."""
 
-    def fill_price(self, raw_price: float, signed_quantity: float) -> float:
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
         """Return the price paid or received per share.
 
         Args:
             raw_price: Price the market showed, in account currency per share, > 0.
             signed_quantity: Shares; positive buys, negative sells.
+            volume: Shares traded in the fill bar; 0 where nothing is known of it.
         """
         ...
 
@@ -31,7 +32,7 @@ class NoSlippage:
 
     model: Literal["none"] = "none"
 
-    def fill_price(self, raw_price: float, signed_quantity: float) -> float:
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
         """Return `raw_price`."""
         return raw_price
 
@@ -51,6 +52,76 @@ class PercentageSlippage:
         if not (math.isfinite(self.rate) and 0.0 <= self.rate < 1.0):
             raise ValueError(f"slippage rate is a fraction in [0, 1), got {self.rate!r} (0.0005 is 5 basis points)")
 
-    def fill_price(self, raw_price: float, signed_quantity: float) -> float:
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
         """Return `raw_price` moved by `rate` against the direction of the trade."""
         return raw_price * (1.0 + self.rate) if signed_quantity > 0 else raw_price * (1.0 - self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSlippage:
+    """A constant amount per share against the trader: `raw + amount` for a buy, `raw - amount` for a sell.
+
+    Attributes:
+        amount: Account currency per share, >= 0. A sell never receives less than nothing.
+    """
+
+    amount: float = 0.01
+    model: Literal["fixed"] = "fixed"
+
+    def __post_init__(self) -> None:
+        _require_not_negative("slippage amount", self.amount)
+
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
+        """Return `raw_price` moved by `amount` against the direction of the trade."""
+        return raw_price + self.amount if signed_quantity > 0 else max(raw_price - self.amount, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadSlippage:
+    """Half of a constant quoted spread against the trader: `raw + spread / 2` or `raw - spread / 2`.
+
+    Attributes:
+        spread: Distance from bid to ask, account currency per share, >= 0.
+    """
+
+    spread: float = 0.02
+    model: Literal["spread"] = "spread"
+
+    def __post_init__(self) -> None:
+        _require_not_negative("spread", self.spread)
+
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
+        """Return `raw_price` moved by half the spread against the direction of the trade."""
+        half = self.spread / 2.0
+        return raw_price + half if signed_quantity > 0 else max(raw_price - half, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeShareSlippage:
+    """Impact that grows with the square of the share of the bar's volume: `raw * (1 +- impact * share^2)`.
+
+    The quadratic model of Zipline's `VolumeShareSlippage`, without its volume limit (see `max_volume_share`). A bar
+    without volume fills nothing: the order is rejected with `no_volume`.
+
+    Attributes:
+        impact: Fraction of the price at a share of 1, >= 0; Zipline's default is 0.1.
+    """
+
+    impact: float = 0.1
+    model: Literal["volume_share"] = "volume_share"
+
+    def __post_init__(self) -> None:
+        _require_not_negative("impact", self.impact)
+
+    def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
+        """Return `raw_price` moved by the impact; NaN without volume."""
+        if not volume > 0.0:
+            return math.nan
+        share = abs(signed_quantity) / volume
+        move = self.impact * (share * share)
+        return raw_price * (1.0 + move) if signed_quantity > 0 else max(raw_price * (1.0 - move), 0.0)
+
+
+def _require_not_negative(what: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ValueError(f"{what} is a finite number >= 0, got {value!r}")

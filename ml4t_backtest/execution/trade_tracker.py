@@ -40,6 +40,11 @@ class _OpenTrade:
     highest: float
     lowest: float
     entry_bar: int
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    ambiguous: bool = False
+    # What of the entry bar was certainly lived through, until the bar is over.
+    rest_of_entry_bar: tuple[float, float] | None = None
     commission: float = 0.0
     slippage: float = 0.0
     dividends: float = 0.0
@@ -59,8 +64,16 @@ class _OpenTrade:
         self.highest = max(self.highest, high)
         self.lowest = min(self.lowest, low)
 
+    def end_entry_bar(self) -> None:
+        """Take in what the entry bar still showed, once the position has outlived it."""
+        if self.rest_of_entry_bar is not None:
+            self.see(*self.rest_of_entry_bar)
+            self.rest_of_entry_bar = None
+
     def rescale(self, ratio: float) -> None:
         """Put everything per share on the basis after a split."""
+        self.stop_loss = None if self.stop_loss is None else self.stop_loss / ratio
+        self.take_profit = None if self.take_profit is None else self.take_profit / ratio
         self.quantity *= ratio
         self.average_price /= ratio
         self.average_raw /= ratio
@@ -146,24 +159,27 @@ class TradeTracker:
         exits: list[tuple[LedgerEvent, dict[str, Any]]] = []
         seen = 0
         for event in events:
-            bar = int(np.searchsorted(bars.rows, chunk.first_rows[event.slice_index]))
+            bar = _bar_of(event, chunk, bars)
             trade = self._open.get(symbol_id)
-            if trade is not None and bar > seen:
-                trade.see(float(bars.high[seen:bar].max()), float(bars.low[seen:bar].min()))
-            seen = bar
+            if trade is not None:
+                _live_through(trade, bars, seen, bar)
+            seen = max(seen, bar)
+            row = None
             if isinstance(event, Fill):
                 row = self._on_fill(trade, event, bar, bars)
+                seen = max(seen, _first_full_bar(event, bar)) if trade is None else seen
             elif isinstance(event, SplitEvent):
                 row = self._on_split(trade, event, bar)
-            else:
-                row = None
+            elif isinstance(event, CashFlow):
                 self._on_cash_flow(trade, event)
+            elif trade is not None:
+                trade.ambiguous = True
             if row is not None:
                 exits.append((event, row))
         trade = self._open.get(symbol_id)
         if trade is not None:
-            if seen < len(bars.rows):
-                trade.see(float(bars.high[seen:].max()), float(bars.low[seen:].min()))
+            trade.end_entry_bar()
+            _live_through(trade, bars, seen, len(bars.rows))
             trade.entry_bar -= len(bars.rows)
         return exits
 
@@ -171,26 +187,38 @@ class TradeTracker:
         side = 1.0 if fill.quantity > 0.0 else -1.0
         size = abs(fill.quantity)
         if trade is None:
-            self._enter(fill, side, size, bar)
+            self._enter(fill, side, size, bar, bars)
             return None
         if trade.side == side:
             trade.add(size, fill.price, fill.raw_price, fill.commission, fill.slippage)
             return None
-        if trade.entry_bar < bar:
+        if trade.entry_bar < bar and fill.phase != "settled":
             # Of the exit bar only its open is certain to have been lived through.
             trade.see(float(bars.open[bar]), float(bars.open[bar]))
         closed = min(size, trade.quantity)
-        row = self._exit(trade, _exit_of(fill, closed), bar)
+        row = self._exit(trade, _exit_of(fill, closed), bar - (fill.phase == "settled"))
         if size > closed:
-            self._enter(fill, side, size - closed, bar)
+            self._enter(fill, side, size - closed, bar, bars)
         return row
 
-    def _enter(self, fill: Fill, side: float, size: float, bar: int) -> None:
+    def _enter(self, fill: Fill, side: float, size: float, bar: int, bars: _SymbolBars) -> None:
         """Open a trade with `size` shares of a fill; a flip brings its costs along pro rata."""
         share = size / abs(fill.quantity)
         raw = fill.raw_price
         self._open[fill.symbol_id] = _OpenTrade(
-            fill, side, size, fill.price, raw, raw, raw, bar, fill.commission * share, fill.slippage * share
+            first=fill,
+            side=side,
+            quantity=size,
+            average_price=fill.price,
+            average_raw=raw,
+            highest=raw,
+            lowest=raw,
+            entry_bar=bar,
+            stop_loss=fill.stop_loss,
+            take_profit=fill.take_profit,
+            rest_of_entry_bar=_rest_of_bar(fill, bar, bars),
+            commission=fill.commission * share,
+            slippage=fill.slippage * share,
         )
 
     def _on_split(self, trade: _OpenTrade | None, split: SplitEvent, bar: int) -> dict[str, Any] | None:
@@ -225,6 +253,39 @@ class TradeTracker:
         row = _row(trade, leaving, -1 - trade.entry_bar)
         blank = dict.fromkeys(("exit_timestamp", "exit_price", "exit_quantity", "exit_reason"))
         return {**row, **blank, "status": "open"}
+
+
+def _bar_of(event: LedgerEvent, chunk: Chunk, bars: _SymbolBars) -> int:
+    """Return which of the symbol's bars an event falls into; a settlement comes after the bar of its slice."""
+    after = isinstance(event, Fill) and event.phase == "settled"
+    return int(np.searchsorted(bars.rows, chunk.first_rows[event.slice_index + after]))
+
+
+def _live_through(trade: _OpenTrade, bars: _SymbolBars, first: int, last: int) -> None:
+    """Take in the bars from `first` up to `last`, whole."""
+    if last > first:
+        trade.end_entry_bar()
+        trade.see(float(bars.high[first:last].max()), float(bars.low[first:last].min()))
+    elif last > trade.entry_bar:
+        trade.end_entry_bar()
+
+
+def _first_full_bar(entry: Fill, bar: int) -> int:
+    """Return the first bar that a position entered in `bar` lives through as a whole: that one after the open."""
+    return bar if entry.phase == "open" else bar + 1
+
+
+def _rest_of_bar(entry: Fill, bar: int, bars: _SymbolBars) -> tuple[float, float] | None:
+    """Return high and low that an entry inside a bar certainly lived through in its rest.
+
+    A market that rose to the entry reached its high after it; of the other side only the close is certain.
+    """
+    if entry.phase not in ("rising", "falling"):
+        return None
+    close = float(bars.close[bar])
+    if entry.phase == "rising":
+        return float(bars.high[bar]), close
+    return close, float(bars.low[bar])
 
 
 def _exit_of(fill: Fill, closed: float) -> _Exit:
@@ -278,13 +339,13 @@ def _row(trade: _OpenTrade, leaving: _Exit, bars_held: int) -> dict[str, Any]:
         "pnl_percent": net / (entry_price * quantity),
         "holding_period_bars": bars_held,
         "holding_period_days": (leaving.timestamp - first.timestamp) / _MICROSECONDS_PER_DAY,
-        "stop_loss_level": None,
-        "take_profit_level": None,
+        "stop_loss_level": trade.stop_loss,
+        "take_profit_level": trade.take_profit,
         "max_favorable_excursion": favorable * entry_raw * quantity,
         "max_adverse_excursion": adverse * entry_raw * quantity,
         "max_favorable_pct": favorable,
         "max_adverse_pct": adverse,
-        "ambiguous_bar": False,
+        "ambiguous_bar": trade.ambiguous,
         "decision_slice": first.decision_slice,
         "decision_row": first.decision_row,
         "entry_row": first.row,

@@ -33,6 +33,33 @@ class ScheduledAction:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Delisting:
+    """The declared end of a symbol.
+
+    Attributes:
+        instant: Close of its last session; a position is settled at the first slice at or after it.
+        price: What a share is paid for, account currency.
+    """
+
+    instant: int
+    price: float
+
+
+def declared_ends(delistings: pl.DataFrame | None, close_of: Callable[[pl.Series], pl.Series]) -> dict[str, Delisting]:
+    """Return the declared ends by symbol.
+
+    Args:
+        delistings: Frame `symbol, date, price`, or None.
+        close_of: Date series -> close of the last session on or before each date.
+    """
+    if delistings is None or delistings.is_empty():
+        return {}
+    closes = instants(close_of(delistings["date"])).to_list()
+    rows = zip(delistings["symbol"].to_list(), closes, delistings["price"].to_list(), strict=True)
+    return {symbol: Delisting(instant, float(price)) for symbol, instant, price in rows}
+
+
 def schedule(
     actions: pl.DataFrame | None,
     adjustment: str,

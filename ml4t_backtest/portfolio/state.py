@@ -35,6 +35,13 @@ class StateRecorder:
         if context is not None:
             self._context.append(context)
 
+    def replace_last(self, timestamp: int, session: int, value: Valuation, context: dict[str, Any] | None) -> None:
+        """Record the last slice again, after positions were closed at its end."""
+        if self._rows:
+            self._rows.pop()
+            self._context = self._context[:-1]
+            self.record(timestamp, session, value, context)
+
     def frames(self, context_columns: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return portfolio states and daily returns."""
         names = ["timestamp", "session", "cash", "positions_value", "gross_value", "num_positions"]

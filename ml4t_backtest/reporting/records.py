@@ -11,7 +11,7 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
-from ml4t_backtest.core.orders import Order
+from ml4t_backtest.core.orders import NO_ROW, Order
 
 
 def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
@@ -21,9 +21,9 @@ def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
             order.order_id,
             order.symbol,
             order.side,
-            "market",
+            order.kind,
             order.decided,
-            abs(order.quantity),
+            order.filled_quantity + abs(order.quantity),
             order.filled_quantity,
             order.status,
             order.reason,
@@ -47,6 +47,7 @@ def fills_frame(fills: Sequence[Fill], symbols: Sequence[str]) -> pl.DataFrame:
             fill.decided,
             fill.timestamp,
             fill.instant,
+            fill.phase,
             abs(fill.quantity),
             fill.raw_price,
             fill.price,
@@ -60,7 +61,16 @@ def fills_frame(fills: Sequence[Fill], symbols: Sequence[str]) -> pl.DataFrame:
 
 def cash_flows_frame(flows: Sequence[CashFlow], symbols: Sequence[str]) -> pl.DataFrame:
     """Return one row per cash flow, in the order they happened."""
-    rows = [(flow.timestamp, symbols[flow.symbol_id], flow.position_id, flow.kind, flow.amount) for flow in flows]
+    rows = [
+        (
+            flow.timestamp,
+            None if flow.symbol_id == NO_ROW else symbols[flow.symbol_id],
+            None if flow.position_id == NO_ROW else flow.position_id,
+            flow.kind,
+            flow.amount,
+        )
+        for flow in flows
+    ]
     return _frame(rows, schemas.cash_flows_schema())
 
 

@@ -1,0 +1,143 @@
+"""The trading desk: everything between a strategy's requests and the journal, wired once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.orders import LIQUIDATION, CashPolicy, Order, OrderSide
+from ml4t_backtest.execution.accounts import Account, CashAccount
+from ml4t_backtest.execution.book import Book
+from ml4t_backtest.execution.brackets import IntrabarPath
+from ml4t_backtest.execution.broker import Broker
+from ml4t_backtest.execution.custodian import Custodian, Custody
+from ml4t_backtest.execution.filling import Costs, Filler
+from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.execution.order_entry import OrderEntry
+from ml4t_backtest.portfolio.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class ExecutionRules:
+    """How a run's orders are executed.
+
+    Attributes:
+        costs: Slippage, commission and volume cap.
+        account: Cash or margin.
+        custody: Corporate actions, delistings, interest.
+        fractional: Whether parts of shares are traded.
+        on_insufficient_cash: Policy for all buys; None clips percent, target and rebalance orders, rejects others.
+        intrabar_path: Which of stop and target a bar that holds both is assumed to reach first.
+    """
+
+    costs: Costs
+    account: Account = field(default_factory=CashAccount)
+    custody: Custody = field(default_factory=Custody)
+    fractional: bool = False
+    on_insufficient_cash: CashPolicy | None = None
+    intrabar_path: IntrabarPath = "pessimistic"
+
+
+class Desk:
+    """Runs the steps of a slice that move money, in the order of the contract.
+
+    Attributes:
+        book: Every order of the run.
+        entry: Where requests become orders.
+        journal: What happened.
+    """
+
+    def __init__(self, market: Market, ledger: Ledger, rules: ExecutionRules, ids: Iterator[int]) -> None:
+        fractional, account = rules.fractional, rules.account
+        self.book = Book(market, fractional=fractional)
+        self.journal = Journal(market, ledger)
+        self.entry = OrderEntry(
+            market,
+            ledger,
+            self.book,
+            account,
+            fractional=fractional,
+            on_insufficient_cash=rules.on_insufficient_cash,
+        )
+        filler = Filler(market, ledger, self.journal, rules.costs, account, fractional=fractional)
+        self._market = market
+        self._ledger = ledger
+        self._account = account
+        self._ids = ids
+        self._broker = Broker(
+            market,
+            ledger,
+            self.book,
+            self.journal,
+            filler,
+            account,
+            path=rules.intrabar_path,
+            fractional=fractional,
+            ids=ids,
+        )
+        self._custodian = Custodian(
+            market,
+            ledger,
+            self.book,
+            self.journal,
+            filler,
+            account,
+            rules.custody,
+            fractional=fractional,
+            ids=ids,
+        )
+
+    def before_open(self) -> None:
+        """Step 0: orders expire, corporate actions apply, fees accrue."""
+        self._broker.before_open()
+        self._custodian.before_open()
+
+    def trade(self) -> None:
+        """Steps 1 and 2: the open, then the inside of the bars."""
+        self._broker.at_open()
+        self._broker.inside()
+
+    def close(self) -> bool:
+        """Step 3: orders at the close, marks, settlements, margin calls. Return whether the account still lives."""
+        self._broker.at_close()
+        self._broker.end_slice()
+        self._market.take_marks()
+        self._custodian.after_close()
+        if not (self._account.allows_short or self._ledger.cash < 0.0):
+            return True
+        if self._ledger.value().equity <= 0.0:
+            self.book.expire_all("ruined")
+            return False
+        for symbol_id in self._account.must_close(self._ledger, self._market):
+            self._liquidate(symbol_id)
+        return True
+
+    def close_out(self) -> None:
+        """Close every position at its last close, with costs: the end of the data."""
+        for symbol_id in self._ledger.held():
+            self._custodian.settle(symbol_id, self._market.mark(symbol_id), "end_of_data", free=False)
+
+    def _liquidate(self, symbol_id: int) -> None:
+        """Queue the broker's own order for the next open, ahead of all others."""
+        held, market = self._ledger.quantity(symbol_id), self._market
+        side: OrderSide = "sell" if held > 0.0 else "buy"
+        for order in self.book.working_of(symbol_id):
+            if order.rank == LIQUIDATION:
+                return
+        self.book.submit(
+            Order(
+                order_id=next(self._ids),
+                symbol=market.symbols[symbol_id],
+                symbol_id=symbol_id,
+                side=side,
+                quantity=-held,
+                decided=market.timestamp,
+                decision_slice=market.timestamp,
+                decision_row=market.run_row_of(symbol_id),
+                rank=LIQUIDATION,
+                reduce_only=True,
+                exit_reason="margin_call",
+                last_timestamp=market.timestamp,
+            )
+        )
