@@ -38,6 +38,7 @@ from ml4t_backtest.execution.commission import CommissionModel, PercentageCommis
 from ml4t_backtest.execution.custodian import Custody
 from ml4t_backtest.execution.desk import Desk, ExecutionRules
 from ml4t_backtest.execution.filling import Costs
+from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
 from ml4t_backtest.execution.trade_tracker import TradeTracker
@@ -88,6 +89,8 @@ class BacktestEngine:
         max_volume_share: float | None = None,
         intrabar_path: IntrabarPath = "pessimistic",
         end_of_data: EndOfData = "mark",
+        position_rules: PositionRules | None = None,
+        limits: PortfolioLimits | None = None,
         corporate_actions: pl.DataFrame | None = None,
         adjustment: str = "none",
         delistings: pl.DataFrame | None = None,
@@ -112,6 +115,8 @@ class BacktestEngine:
             intrabar_path: What a bar that holds both stop and target is assumed to reach first: `pessimistic` (the
                 stop), `optimistic` (the target), `ohlc` (what lies above the open), `olhc` (what lies below).
             end_of_data: `mark` leaves positions open at their last close, `close` closes them there, with costs.
+            position_rules: Protection for every entry that brings none of its own.
+            limits: What the portfolio must keep.
             corporate_actions: Frame of schema `corporate_actions`; those not in the prices yet are applied.
             adjustment: What the prices are adjusted for: `none`, `split` or `total_return`.
             delistings: Frame `symbol, date, price`: positions are settled at this price at the close of this date.
@@ -156,6 +161,8 @@ class BacktestEngine:
             fractional,
             on_insufficient_cash,
             intrabar_path,
+            position_rules or PositionRules(),
+            limits or PortfolioLimits(),
         )
         order_ids = count(1)
         self._desk = Desk(self._market, self._ledger, rules, order_ids)

@@ -60,6 +60,8 @@ class Protection:
         take_profit_percent: Distance of the target as a fraction of the raw entry price.
         trailing_stop_percent: Distance of a trailing stop as a fraction of the water mark.
         max_holding_bars: The position is closed at the open of this many bars after its entry bar.
+        stop_loss_distance: Distance of the stop from the raw entry price, account currency per share.
+        take_profit_distance: Distance of the target from the raw entry price, account currency per share.
     """
 
     stop_loss: float | None = None
@@ -68,6 +70,18 @@ class Protection:
     take_profit_percent: float | None = None
     trailing_stop_percent: float | None = None
     max_holding_bars: int | None = None
+    stop_loss_distance: float | None = None
+    take_profit_distance: float | None = None
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether a fixed stop is asked for."""
+        return any(each is not None for each in (self.stop_loss, self.stop_loss_percent, self.stop_loss_distance))
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a target is asked for."""
+        return any(each is not None for each in (self.take_profit, self.take_profit_percent, self.take_profit_distance))
 
     def __bool__(self) -> bool:
         """Whether anything is protected."""

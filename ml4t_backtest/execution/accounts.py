@@ -22,12 +22,18 @@ class Opening:
         cost: What it takes from cash, commission included; negative for a short sale.
         equity: Equity after it, its symbol valued at the fill price.
         gross: Sum of |quantity x price| after it, its symbol valued at the fill price.
+        net: Sum of quantity x price after it.
+        value: Quantity x price of its symbol after it.
+        num_positions: Symbols held after it.
     """
 
     spendable: float
     cost: float
     equity: float
     gross: float
+    net: float
+    value: float
+    num_positions: int
 
 
 class Account(Protocol):

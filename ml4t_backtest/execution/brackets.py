@@ -44,8 +44,12 @@ def entry_levels(entry: Order, raw_price: float) -> tuple[float | None, float | 
     stop, target = wanted.stop_loss, wanted.take_profit
     if wanted.stop_loss_percent is not None:
         stop = raw_price * (1.0 - side * wanted.stop_loss_percent)
+    elif wanted.stop_loss_distance is not None:
+        stop = raw_price - side * wanted.stop_loss_distance
     if wanted.take_profit_percent is not None:
         target = raw_price * (1.0 + side * wanted.take_profit_percent)
+    elif wanted.take_profit_distance is not None:
+        target = raw_price + side * wanted.take_profit_distance
     return stop, target
 
 

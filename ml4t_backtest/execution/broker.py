@@ -175,7 +175,8 @@ class Broker:
             if order.on_insufficient_cash == "reject":
                 admitted = 0.0
             detail = self._filler.shortfall(order, closing + beyond, chance)
-            self._cut(order, closing + admitted, "insufficient_cash", detail)
+            reason = self._filler.refusal(order, closing + wanted, chance)
+            self._cut(order, closing + admitted, reason, detail)
         return admitted
 
     def _open(self, order: Order, chance: Chance, wanted: float) -> None:
@@ -198,10 +199,11 @@ class Broker:
     def _cut_to_cash(self, order: Order, allowed: float, admitted: float, chance: Chance) -> None:
         """Fill what cash allows of an order and drop the rest, or refuse all of it."""
         detail = self._filler.shortfall(order, abs(order.quantity), chance)
+        reason = self._filler.refusal(order, abs(order.quantity), chance)
         if admitted == 0.0 or order.on_insufficient_cash == "reject":
-            self._book.reject(order, "insufficient_cash", detail)
+            self._book.reject(order, reason, detail)
             return
-        self._cut(order, allowed, "clipped_to_cash", detail)
+        self._cut(order, allowed, "clipped_to_cash" if reason == "insufficient_cash" else reason, detail)
         self._fill(order, admitted, chance)
 
     def _open_group(self, members: Sequence[Candidate]) -> None:

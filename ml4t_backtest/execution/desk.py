@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, CashPolicy, Order, OrderSide
+from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order, OrderSide
 from ml4t_backtest.execution.accounts import Account, CashAccount
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath
 from ml4t_backtest.execution.broker import Broker
 from ml4t_backtest.execution.custodian import Custodian, Custody
 from ml4t_backtest.execution.filling import Costs, Filler
+from ml4t_backtest.execution.guard import Guard, PortfolioLimits, PositionRules
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.order_entry import OrderEntry
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -28,6 +29,8 @@ class ExecutionRules:
         custody: Corporate actions, delistings, interest.
         fractional: Whether parts of shares are traded.
         on_insufficient_cash: Policy for all buys; None clips percent, target and rebalance orders, rejects others.
+        position_rules: Protection that entries get without asking.
+        limits: What the portfolio must keep.
         intrabar_path: Which of stop and target a bar that holds both is assumed to reach first.
     """
 
@@ -37,6 +40,8 @@ class ExecutionRules:
     fractional: bool = False
     on_insufficient_cash: CashPolicy | None = None
     intrabar_path: IntrabarPath = "pessimistic"
+    position_rules: PositionRules = field(default_factory=PositionRules)
+    limits: PortfolioLimits = field(default_factory=PortfolioLimits)
 
 
 class Desk:
@@ -57,10 +62,12 @@ class Desk:
             ledger,
             self.book,
             account,
+            rules.position_rules,
             fractional=fractional,
             on_insufficient_cash=rules.on_insufficient_cash,
         )
-        filler = Filler(market, ledger, self.journal, rules.costs, account, fractional=fractional)
+        self._guard = Guard(rules.limits, ledger.cash)
+        filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, fractional=fractional)
         self._market = market
         self._ledger = ledger
         self._account = account
@@ -104,13 +111,16 @@ class Desk:
         self._broker.end_slice()
         self._market.take_marks()
         self._custodian.after_close()
-        if not (self._account.allows_short or self._ledger.cash < 0.0):
+        if not (self._account.allows_short or self._ledger.cash < 0.0 or self._guard.watches_equity):
             return True
-        if self._ledger.value().equity <= 0.0:
+        value = self._ledger.value()
+        if value.equity <= 0.0:
             self.book.expire_all("ruined")
             return False
         for symbol_id in self._account.must_close(self._ledger, self._market):
-            self._liquidate(symbol_id)
+            self._queue_exit(symbol_id, LIQUIDATION, "margin_call")
+        if self._guard.watches_equity and self._guard.must_flatten(value, self._market.session):
+            self._flatten()
         return True
 
     def close_out(self) -> None:
@@ -118,12 +128,20 @@ class Desk:
         for symbol_id in self._ledger.held():
             self._custodian.settle(symbol_id, self._market.mark(symbol_id), "end_of_data", free=False)
 
-    def _liquidate(self, symbol_id: int) -> None:
-        """Queue the broker's own order for the next open, ahead of all others."""
+    def _flatten(self) -> None:
+        """Take back what was ordered and close everything at the next open."""
+        for order in self.book:
+            if order.rank > PORTFOLIO_LIMIT:
+                self.book.cancel(order, "halted")
+        for symbol_id in self._ledger.held():
+            self._queue_exit(symbol_id, PORTFOLIO_LIMIT, "risk_limit")
+
+    def _queue_exit(self, symbol_id: int, rank: int, reason: str) -> None:
+        """Queue an order of the house for the next open, ahead of all others; one is enough."""
         held, market = self._ledger.quantity(symbol_id), self._market
         side: OrderSide = "sell" if held > 0.0 else "buy"
         for order in self.book.working_of(symbol_id):
-            if order.rank == LIQUIDATION:
+            if order.rank <= PORTFOLIO_LIMIT:
                 return
         self.book.submit(
             Order(
@@ -135,9 +153,9 @@ class Desk:
                 decided=market.timestamp,
                 decision_slice=market.timestamp,
                 decision_row=market.run_row_of(symbol_id),
-                rank=LIQUIDATION,
+                rank=rank,
                 reduce_only=True,
-                exit_reason="margin_call",
+                exit_reason=reason,
                 last_timestamp=market.timestamp,
             )
         )

@@ -12,6 +12,7 @@ from ml4t_backtest.execution.accounts import Account, Opening
 from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_admitted
 from ml4t_backtest.execution.brackets import entry_levels
 from ml4t_backtest.execution.commission import CommissionModel
+from ml4t_backtest.execution.guard import Guard
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.order_types import capped
 from ml4t_backtest.execution.slippage import SlippageModel
@@ -52,13 +53,22 @@ class Filler:
     """Books fills: price, charge, ledger, journal."""
 
     def __init__(
-        self, market: Market, ledger: Ledger, journal: Journal, costs: Costs, account: Account, *, fractional: bool
+        self,
+        market: Market,
+        ledger: Ledger,
+        journal: Journal,
+        costs: Costs,
+        account: Account,
+        guard: Guard,
+        *,
+        fractional: bool,
     ) -> None:
         self._market = market
         self._ledger = ledger
         self._journal = journal
         self._costs = costs
         self._account = account
+        self._guard = guard
         self._fractional = fractional
         self._notional: dict[int, float] = {}
         self._volume_used: dict[int, float] = {}
@@ -136,23 +146,37 @@ class Filler:
         position_id = self._ledger.apply_fill(order.symbol_id, quantity, price, commission)
         self._journal.write(self._record(order, quantity, chance, price, commission, position_id))
 
+    def refusal(self, order: Order, size: float, chance: Chance) -> str:
+        """Return the code of why the account or the limits do not admit `size` shares."""
+        if self._guard.halted:
+            return "halted"
+        opening = self._after(order, size, chance)
+        return "risk_limit" if opening is not None and self._account.admits(opening) else "insufficient_cash"
+
     def _admits(self, order: Order, size: float, chance: Chance) -> bool:
+        opening = self._after(order, size, chance)
+        return opening is not None and self._account.admits(opening) and self._guard.admits(opening)
+
+    def _after(self, order: Order, size: float, chance: Chance) -> Opening | None:
+        """Return what would be after filling `size` shares; None where they have no price."""
         quantity = order.sign * size
         price = self.price(order, chance, quantity)
         if not price > 0.0 or size < SMALLEST_FRACTION:
-            return False
+            return None
         cost = self.cost(order, quantity, price)
         value, mark = self._ledger.value(), self._market.mark(order.symbol_id)
         held = self._ledger.quantity(order.symbol_id)
         at_mark = held * mark if held else 0.0
         after = (held + quantity) * price
-        opening = Opening(
+        return Opening(
             spendable=self._cash(),
             cost=cost,
             equity=value.equity - at_mark + after - cost,
             gross=value.gross_value - abs(at_mark) + abs(after),
+            net=value.positions_value - at_mark + after,
+            value=after,
+            num_positions=value.num_positions + (held == 0.0),
         )
-        return self._account.admits(opening)
 
     def _cash(self) -> float:
         return self._ledger.cash if self._spendable is None else min(self._spendable, self._ledger.cash)

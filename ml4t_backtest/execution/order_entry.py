@@ -19,6 +19,7 @@ from ml4t_backtest.core.orders import (
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import whole_shares
 from ml4t_backtest.execution.book import Book
+from ml4t_backtest.execution.guard import PositionRules
 from ml4t_backtest.portfolio.ledger import Ledger
 
 _TARGETS = ("target_quantity", "target_value", "target_percent")
@@ -35,6 +36,7 @@ class OrderEntry:
         ledger: Ledger,
         book: Book,
         account: Account,
+        rules: PositionRules,
         *,
         fractional: bool,
         on_insufficient_cash: CashPolicy | None,
@@ -43,6 +45,7 @@ class OrderEntry:
         self._ledger = ledger
         self._book = book
         self._account = account
+        self._rules = rules
         self._fractional = fractional
         self._on_insufficient_cash = on_insufficient_cash
 
@@ -66,6 +69,8 @@ class OrderEntry:
             return
         if refusal is not None:
             order.end("rejected", self._market.timestamp, *refusal)
+        elif not order.reduce_only:
+            order.protection = self._rules.complete(order.protection, self._market, order.symbol_id)
         self._book.submit(order)
 
     def _order_for(self, request: OrderRequest) -> Order:

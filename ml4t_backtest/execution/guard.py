@@ -1,0 +1,153 @@
+"""Rules for a whole strategy: protection every position gets, and limits the portfolio must keep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.orders import Protection
+from ml4t_backtest.execution.accounts import Opening
+from ml4t_backtest.portfolio.ledger import Valuation
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRules:
+    """Protection for every entry whose own order does not say otherwise.
+
+    Attributes:
+        stop_loss_percent: Distance of the stop, a fraction of the raw entry price.
+        take_profit_percent: Distance of the target, a fraction of the raw entry price.
+        trailing_stop_percent: Distance of a trailing stop, a fraction of the water mark.
+        max_holding_bars: Bars after the entry bar at whose open the position is closed.
+        stop_loss_atr: Distance of the stop in average true ranges at the decision.
+        take_profit_atr: Distance of the target in average true ranges at the decision.
+        atr_column: Indicator column that holds the average true range, account currency per share.
+    """
+
+    stop_loss_percent: float | None = None
+    take_profit_percent: float | None = None
+    trailing_stop_percent: float | None = None
+    max_holding_bars: int | None = None
+    stop_loss_atr: float | None = None
+    take_profit_atr: float | None = None
+    atr_column: str = "atr"
+
+    def __post_init__(self) -> None:
+        for name in ("stop_loss_percent", "trailing_stop_percent"):
+            _require(name, getattr(self, name), 0.0, 1.0)
+        for name in ("take_profit_percent", "stop_loss_atr", "take_profit_atr"):
+            _require(name, getattr(self, name), 0.0, math.inf)
+        if self.max_holding_bars is not None and self.max_holding_bars < 1:
+            raise ValueError(f"max_holding_bars is a whole number from 1, got {self.max_holding_bars!r}")
+
+    def complete(self, own: Protection, market: Market, symbol_id: int) -> Protection:
+        """Return an order's protection with what these rules add to it, at the deciding slice."""
+        added = {
+            name: getattr(self, name)
+            for name in ("trailing_stop_percent", "max_holding_bars")
+            if getattr(own, name) is None
+        }
+        if not own.has_stop:
+            added["stop_loss_percent"] = self.stop_loss_percent
+            added["stop_loss_distance"] = self._distance(self.stop_loss_atr, market, symbol_id)
+        if not own.has_target:
+            added["take_profit_percent"] = self.take_profit_percent
+            added["take_profit_distance"] = self._distance(self.take_profit_atr, market, symbol_id)
+        wanted = {name: value for name, value in added.items() if value is not None}
+        return replace(own, **wanted) if wanted else own
+
+    def _distance(self, multiple: float | None, market: Market, symbol_id: int) -> float | None:
+        row = market.row_of(symbol_id)
+        if multiple is None or row is None:
+            return None
+        atr = market.chunk.frame[self.atr_column][row]
+        return None if atr is None else multiple * float(atr)
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioLimits:
+    """What the whole portfolio must keep; checked when something opens, and at each close.
+
+    Attributes:
+        max_positions: Symbols held at once.
+        max_weight: Value of one position, a fraction of equity.
+        max_gross_exposure: Sum of |value|, a fraction of equity.
+        max_net_exposure: |Sum of value|, a fraction of equity.
+        max_drawdown: Fall of equity from its highest close, a fraction; reaching it closes everything for good.
+        max_daily_loss: Fall of equity since the last session, a fraction; reaching it closes everything and allows
+            no opening until the next session.
+    """
+
+    max_positions: int | None = None
+    max_weight: float | None = None
+    max_gross_exposure: float | None = None
+    max_net_exposure: float | None = None
+    max_drawdown: float | None = None
+    max_daily_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _require(each.name, getattr(self, each.name), 0.0, math.inf)
+
+    def admit(self, opening: Opening) -> bool:
+        """Return whether the portfolio keeps its limits after a fill that opens or adds."""
+        equity = opening.equity
+        limits = (
+            (self.max_positions, float(opening.num_positions)),
+            (_of(self.max_weight, equity), abs(opening.value)),
+            (_of(self.max_gross_exposure, equity), opening.gross),
+            (_of(self.max_net_exposure, equity), abs(opening.net)),
+        )
+        return all(limit is None or found <= limit for limit, found in limits)
+
+
+class Guard:
+    """Watches a portfolio's limits.
+
+    Attributes:
+        halted: Nothing may be opened any more, or until the next session.
+    """
+
+    def __init__(self, limits: PortfolioLimits, initial_equity: float) -> None:
+        self.halted = False
+        self._limits = limits
+        self._peak = self._last = self._session_base = initial_equity
+        self._session: int | None = None
+        self._for_good = False
+
+    @property
+    def watches_equity(self) -> bool:
+        """Whether equity is needed at every close."""
+        return self._limits.max_drawdown is not None or self._limits.max_daily_loss is not None
+
+    def admits(self, opening: Opening) -> bool:
+        """Return whether a fill that opens or adds keeps the limits."""
+        return not self.halted and self._limits.admit(opening)
+
+    def must_flatten(self, value: Valuation, session: int) -> bool:
+        """Take in the account at a close; return whether everything must be closed."""
+        if session != self._session:
+            self._session, self._session_base = session, self._last
+            self.halted = self._for_good
+        self._last = value.equity
+        self._peak = max(self._peak, value.equity)
+        limits = self._limits
+        if limits.max_drawdown is not None and value.equity <= self._peak * (1.0 - limits.max_drawdown):
+            self._for_good = True
+        lost_today = limits.max_daily_loss is not None and value.equity <= self._session_base * (
+            1.0 - limits.max_daily_loss
+        )
+        if not (self._for_good or lost_today):
+            return False
+        self.halted = True
+        return True
+
+
+def _of(limit: float | None, equity: float) -> float | None:
+    return None if limit is None else limit * equity
+
+
+def _require(name: str, value: float | None, above: float, below: float) -> None:
+    if value is not None and not (math.isfinite(value) and above < value < below):
+        raise ValueError(f"{name} is a number above {above:g}" + (f" and below {below:g}" if below < math.inf else ""))
