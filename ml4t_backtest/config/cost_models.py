@@ -1,7 +1,6 @@
-"""Slippage and commission models as config sections: the dataclasses of `execution`, chosen by `model`.
+"""Slippage and commission models and accounts as config sections: dataclasses of `execution`, chosen by `model`.
 
-A model added to `execution/slippage.py` or `execution/commission.py` is a valid section without a change
-here.
+A model added to `execution/slippage.py`, `commission.py` or `accounts.py` is a valid section without a change here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ml4t_backtest.execution import commission, slippage
+from ml4t_backtest.execution import accounts, commission, slippage
 
 
 def models_of(module: ModuleType) -> dict[str, type]:
@@ -42,6 +41,8 @@ def _choice(module: ModuleType) -> Any:
 if TYPE_CHECKING:
     SlippageChoice = slippage.SlippageModel
     CommissionChoice = commission.CommissionModel
+    AccountChoice = accounts.Account
 else:
     SlippageChoice = _choice(slippage)
     CommissionChoice = _choice(commission)
+    AccountChoice = _choice(accounts)

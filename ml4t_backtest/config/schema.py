@@ -7,13 +7,15 @@ from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from ml4t_backtest.config.cost_models import CommissionChoice, SlippageChoice
+from ml4t_backtest.config.cost_models import AccountChoice, CommissionChoice, SlippageChoice
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import ColumnName, FiniteJson, IsoDate, SafeName, Section, must
 from ml4t_backtest.config.import_path import StrategyPath
 from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.execution.accounts import CashAccount
 from ml4t_backtest.execution.commission import PercentageCommission
+from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
 from ml4t_backtest.execution.slippage import PercentageSlippage
 
 
@@ -79,6 +81,45 @@ class ExecutionSection(Section):
         description="What happens to an order the cash does not cover: clip cuts it to what is affordable, "
         "reject refuses it. null: clip for percent, target and rebalance orders, reject for quantities.",
     )
+    account: AccountChoice = Field(
+        default_factory=CashAccount, description="cash, or margin with its rates (short selling, credit)."
+    )
+    max_volume_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Largest fraction of a bar's volume that a symbol's orders may fill. null: no limit.",
+    )
+    intrabar_path: Literal["pessimistic", "optimistic", "ohlc", "olhc"] = Field(
+        default="pessimistic",
+        description="Which of stop and target a bar that holds both is assumed to reach first: pessimistic the stop, "
+        "optimistic the target, ohlc what lies above the open, olhc what lies below.",
+    )
+    end_of_data: Literal["mark", "close"] = Field(
+        default="mark",
+        description="Positions at the end: mark leaves them open at their last price, close closes them, with costs.",
+    )
+    delisting_after: int = Field(
+        default=10,
+        ge=1,
+        description="Sessions without a bar after which a position is settled at its last price.",
+    )
+    interest_rate: float = Field(default=0.0, description="Interest on cash, a fraction per year of 365 days.")
+
+
+class RiskSection(Section):
+    """Rules for the whole strategy, kept by the engine."""
+
+    position: PositionRules = Field(
+        default_factory=PositionRules,
+        description="Protection for every entry that brings none of its own: stop_loss_percent, take_profit_percent, "
+        "trailing_stop_percent, max_holding_bars, stop_loss_atr, take_profit_atr (with atr_column).",
+    )
+    portfolio: PortfolioLimits = Field(
+        default_factory=PortfolioLimits,
+        description="Limits of the portfolio: max_positions, max_weight, max_gross_exposure, max_net_exposure, "
+        "max_drawdown, max_daily_loss; fractions of equity.",
+    )
 
 
 class StrategySection(Section):
@@ -110,6 +151,9 @@ class BacktestConfig(Section):
     data: DataSection = Field(description="Which data set: dataset (a name) or source (a description).")
     execution: ExecutionSection = Field(
         default_factory=ExecutionSection, description="How orders fill and what they cost."
+    )
+    risk: RiskSection = Field(
+        default_factory=RiskSection, description="Rules for the whole strategy, kept by the engine."
     )
     strategy: StrategySection = Field(description="What decides: path and params.")
     reporting: ReportingSection = Field(
