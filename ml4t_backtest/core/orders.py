@@ -106,6 +106,7 @@ class OrderRequest:
     Attributes:
         order_id: Sequence number from 1 over the run.
         symbol: Instrument.
+        side: Buy or sell; of a target it is known only when it is sized.
         sizing: What `amount` means: shares, or a fraction of equity, signed for `quantity` and `percent`; for the
             targets the position wanted, in shares, account currency or as fraction of equity.
         amount: See `sizing`.
@@ -117,6 +118,7 @@ class OrderRequest:
 
     order_id: int
     symbol: str
+    side: OrderSide
     sizing: Sizing
     amount: float
     terms: Terms = Terms()

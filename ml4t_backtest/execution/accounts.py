@@ -18,8 +18,7 @@ class Opening:
     """What would be after a fill that opens or adds.
 
     Attributes:
-        spendable: Cash before it, account currency, without what was freed inside the present bar.
-        cost: What it takes from cash, commission included; negative for a short sale.
+        cash: Cash after it, account currency, without what was freed inside the present bar.
         equity: Equity after it, its symbol valued at the fill price.
         gross: Sum of |quantity x price| after it, its symbol valued at the fill price.
         net: Sum of quantity x price after it.
@@ -27,8 +26,7 @@ class Opening:
         num_positions: Symbols held after it.
     """
 
-    spendable: float
-    cost: float
+    cash: float
     equity: float
     gross: float
     net: float
@@ -75,8 +73,8 @@ class CashAccount:
         return 0.0
 
     def admits(self, opening: Opening) -> bool:
-        """Return whether spendable cash covers the cost."""
-        return opening.cost <= opening.spendable
+        """Return whether cash covers the cost."""
+        return opening.cash >= 0.0
 
     def must_close(self, ledger: Ledger, market: Market) -> list[int]:
         """Return nothing: shares that are paid for are never called in."""

@@ -163,15 +163,15 @@ class Filler:
         price = self.price(order, chance, quantity)
         if not price > 0.0 or size < SMALLEST_FRACTION:
             return None
-        cost = self.cost(order, quantity, price)
+        # Subtracted in the ledger's order, so that what is admitted leaves no cash below zero by rounding.
+        charge = self._charge(order, size, price)
         value, mark = self._ledger.value(), self._market.mark(order.symbol_id)
         held = self._ledger.quantity(order.symbol_id)
         at_mark = held * mark if held else 0.0
         after = (held + quantity) * price
         return Opening(
-            spendable=self._cash(),
-            cost=cost,
-            equity=value.equity - at_mark + after - cost,
+            cash=self._cash() - quantity * price - charge,
+            equity=value.equity - at_mark + after - quantity * price - charge,
             gross=value.gross_value - abs(at_mark) + abs(after),
             net=value.positions_value - at_mark + after,
             value=after,

@@ -80,7 +80,7 @@ class OrderEntry:
             order_id=request.order_id,
             symbol=request.symbol,
             symbol_id=symbol_id,
-            side="buy" if math.copysign(1.0, request.amount) > 0.0 else "sell",
+            side=request.side,
             quantity=0.0,
             decided=market.decided,
             decision_slice=market.timestamp,

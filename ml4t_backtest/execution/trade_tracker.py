@@ -169,7 +169,7 @@ class TradeTracker:
                 row = self._on_fill(trade, event, bar, bars)
                 seen = max(seen, _first_full_bar(event, bar)) if trade is None else seen
             elif isinstance(event, SplitEvent):
-                row = self._on_split(trade, event, bar)
+                row = self._on_split(trade, event, _bars_before(event, bar, chunk, bars))
             elif isinstance(event, CashFlow):
                 self._on_cash_flow(trade, event)
             elif trade is not None:
@@ -259,6 +259,12 @@ def _bar_of(event: LedgerEvent, chunk: Chunk, bars: _SymbolBars) -> int:
     """Return which of the symbol's bars an event falls into; a settlement comes after the bar of its slice."""
     after = isinstance(event, Fill) and event.phase == "settled"
     return int(np.searchsorted(bars.rows, chunk.first_rows[event.slice_index + after]))
+
+
+def _bars_before(event: LedgerEvent, bar: int, chunk: Chunk, bars: _SymbolBars) -> int:
+    """Return the bar an exit at the open of a slice belongs to: the one of that slice, or else the last one."""
+    has_bar = bar < len(bars.rows) and bars.rows[bar] < chunk.first_rows[event.slice_index + 1]
+    return bar if has_bar else bar - 1
 
 
 def _live_through(trade: _OpenTrade, bars: _SymbolBars, first: int, last: int) -> None:

@@ -21,6 +21,7 @@ from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.core.orders import (
     CancelRequest,
     OrderRequest,
+    OrderSide,
     Protection,
     ProtectionTerms,
     ReplaceRequest,
@@ -59,6 +60,7 @@ class Outbox:
         sizing: Sizing,
         amount: float,
         *,
+        side: OrderSide = "buy",
         terms: Terms = _AT_MARKET,
         protection: Protection = _UNPROTECTED,
         group: int | None = None,
@@ -66,7 +68,9 @@ class Outbox:
     ) -> int:
         """Add a request and return its order id."""
         order_id = next(self._ids)
-        self._requests.append(OrderRequest(order_id, symbol, sizing, float(amount), terms, protection, group, closes))
+        self._requests.append(
+            OrderRequest(order_id, symbol, side, sizing, float(amount), terms, protection, group, closes)
+        )
         return order_id
 
     def cancel(self, order_id: int) -> None:
@@ -181,7 +185,7 @@ class Strategy:
                 other.
         """
         terms = _terms(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
-        return self._trade(symbol, quantity, percent, 1.0, terms, _protection(symbol, protection))
+        return self._trade(symbol, quantity, percent, "buy", terms, _protection(symbol, protection))
 
     def sell(
         self,
@@ -199,7 +203,7 @@ class Strategy:
     ) -> int:
         """Sell; the mirror of `buy`. A cash account sells what it holds and refuses the rest."""
         terms = _terms(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
-        return self._trade(symbol, quantity, percent, -1.0, terms, _protection(symbol, protection))
+        return self._trade(symbol, quantity, percent, "sell", terms, _protection(symbol, protection))
 
     def submit_batch(
         self,
@@ -223,7 +227,14 @@ class Strategy:
         terms, shared = Terms(tif=tif), _protection("the batch", protection)
         pairs = zip(symbols, quantities, strict=True)
         return [
-            self._outbox.put(symbol, "quantity", quantity, terms=terms, protection=shared)
+            self._outbox.put(
+                symbol,
+                "quantity",
+                quantity,
+                side="sell" if quantity < 0.0 else "buy",
+                terms=terms,
+                protection=shared,
+            )
             for symbol, quantity in pairs
             if quantity != 0.0
         ]
@@ -325,7 +336,7 @@ class Strategy:
         symbol: str,
         quantity: float | None,
         percent: float | None,
-        sign: float,
+        side: OrderSide,
         terms: Terms,
         protection: Protection,
     ) -> int:
@@ -335,7 +346,8 @@ class Strategy:
         if amount is None or amount < 0.0:
             raise StrategyError(f"order for {symbol!r}: {amount!r} is negative; the side is in the method's name")
         sizing: Sizing = "quantity" if quantity is not None else "percent"
-        return self._outbox.put(symbol, sizing, sign * amount, terms=terms, protection=protection)
+        signed = amount if side == "buy" else -amount
+        return self._outbox.put(symbol, sizing, signed, side=side, terms=terms, protection=protection)
 
 
 def _terms(
