@@ -18,7 +18,19 @@ from ml4t_backtest.reporting.result import BacktestResult
 _EQUITY, _LOSS, _GREY = "#3b82f6", "#e5534b", "#7d8590"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 26, 22
 _EQUITY_SHARE, _GAP = 0.66, 14
-_X_LABEL_WIDTH = 90
+_X_LABEL_WIDTH = 64
+_FEWEST_DATES = 3
+# How many letters of a label tell a year, month, day, hour, ten minutes and minute; which of them to write.
+_UNITS = (
+    (4, slice(4)),
+    (7, slice(7)),
+    (10, slice(5, 10)),
+    (13, slice(11, 16)),
+    (15, slice(11, 16)),
+    (16, slice(11, 16)),
+)
+# A run without a drawdown still needs an axis.
+_LEAST_DEPTH = -0.01
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ def _panels(curve: EquityCurve, width: int, height: int) -> str:
     split = _TOP + (height - _TOP - _BOTTOM) * _EQUITY_SHARE
     levels = [*curve.equity, *(value for value in curve.benchmark if value is not None)]
     top = _Panel(_TOP, split, *_padded(min(levels), max(levels)))
-    below = _Panel(split + _GAP, height - _BOTTOM, min(*curve.drawdown, -1e-4), 0.0)
+    below = _Panel(split + _GAP, height - _BOTTOM, min(_LEAST_DEPTH, min(curve.drawdown)), 0.0)
     xs = _places(len(curve.labels), width)
     return "".join(
         [
@@ -116,12 +128,20 @@ def _grid(panel: _Panel, width: int, value: float, label: str) -> str:
 
 
 def _dates(labels: Sequence[str], xs: Sequence[float], width: int, height: int) -> str:
-    """Return the labels under the time axis: the ends, and as many between as have room."""
-    most = max(2, (width - _LEFT - _RIGHT) // _X_LABEL_WIDTH)
-    last = len(labels) - 1
-    shown = sorted({round(last * step / (most - 1)) for step in range(most)})
-    anchors = {0: "start", last: "end"} if last else {0: "middle"}
-    return "".join(_words(xs[i], height - 6, labels[i][:10], anchors.get(i, "middle")) for i in shown)
+    """Return the labels under the time axis, where a year, month, day, hour or minute begins."""
+    starts, written = _beginnings(labels)
+    room = max(2, (width - _LEFT - _RIGHT) // _X_LABEL_WIDTH)
+    shown = starts[:: math.ceil(len(starts) / room)]
+    return "".join(_words(xs[i], height - 6, labels[i][written], "middle") for i in shown)
+
+
+def _beginnings(labels: Sequence[str]) -> tuple[list[int], slice]:
+    """Return where the coarsest unit of time with three beginnings begins, and which letters of a label name it."""
+    for end, written in _UNITS:
+        starts = [i for i in range(1, len(labels)) if labels[i][:end] != labels[i - 1][:end]]
+        if len(starts) >= _FEWEST_DATES:
+            return starts, written
+    return [len(labels) // 2], slice(10)
 
 
 def _words(x: float, y: float, words: str, anchor: str, colour: str = _GREY) -> str:

@@ -41,7 +41,6 @@ def render_report(
         ConfigError: The states have no column `benchmark`, or it holds no numbers.
     """
     compared = benchmark_metrics(result, benchmark) if benchmark else {}
-    figures = _figures(result, benchmark)
     # Not imported with the module: the script alone is 5 MB.
     from plotly.offline import get_plotlyjs
 
@@ -53,7 +52,7 @@ def render_report(
         span=escape(_span(result)),
         cards=sections.cards(result, compared),
         sections="\n".join(_sections(result, benchmark, compared, provenance)),
-        figures=_json_for_script(figures),
+        figures=_json_for_script(_figures(result, benchmark)),
         plotly=plotly,
         script=script,
     )
@@ -109,6 +108,7 @@ def _trade_sections(result: BacktestResult) -> list[str]:
     if result.trades.is_empty():
         return [_section("Trades", "<p class='note'>No trades.</p>", kind="full")]
     sampled = _sampling_note(result)
+    symbols, gross_to_net = _chart("symbols", "Net P&L by symbol", own_height=True), sections.costs_table(result)
     lists = (
         f"<h3>Largest gains</h3>{sections.trades_table(result, best=True)}"
         f"<h3>Largest losses</h3>{sections.trades_table(result, best=False)}"
@@ -116,8 +116,8 @@ def _trade_sections(result: BacktestResult) -> list[str]:
     return [
         _section("Best against worst moment (MFE, MAE)", _chart("excursions", "MFE against MAE") + sampled),
         _section("Return by holding period", _chart("holding", "Net return against holding period") + sampled),
-        _section("Net P&L by symbol", _chart("symbols", "Net P&L by symbol", own_height=True)),
-        _section("Costs so far", _chart("costs", "Costs so far") + sections.costs_table(result)),
+        _section("Profit and loss", f"<h3>Net, by symbol</h3>{symbols}<h3>From gross to net</h3>{gross_to_net}"),
+        _section("Commission and slippage so far", _chart("costs", "Commission and slippage so far")),
         _section("Best and worst trades", lists, kind="full long"),
     ]
 
@@ -140,9 +140,8 @@ def _section(title: str, body: str, *, kind: str = "", button: str = "") -> str:
 
 def _chart(name: str, meaning: str, *, tall: bool = False, own_height: bool = False) -> str:
     """Return the place where the script draws a figure."""
-    style = ' style="height:auto"' if own_height else ""
-    kind = "chart tall" if tall else "chart"
-    return f'<div class="{kind}" data-figure="{name}" role="img" aria-label="{escape(meaning)}"{style}></div>'
+    kind = " tall" if tall else " own" if own_height else ""
+    return f'<div class="chart{kind}" data-figure="{name}" role="img" aria-label="{escape(meaning)}"></div>'
 
 
 def _span(result: BacktestResult) -> str:
