@@ -1,0 +1,22 @@
+"""What the assets need from outside: where to write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dagster_project.io_manager import AssetStore
+from ml4t_backtest.runner import OUTPUT_ROOT
+
+ROOT_VARIABLE = "ML4T_OUTPUT_ROOT"
+
+
+def output_root() -> Path:
+    """Return `$ML4T_OUTPUT_ROOT`, or `.runs` in the working folder, as an absolute path."""
+    return Path(os.environ.get(ROOT_VARIABLE) or OUTPUT_ROOT).absolute()
+
+
+def resources(root: Path) -> dict[str, AssetStore]:
+    """Return the resources of the graph for an output root; both are the same store."""
+    store = AssetStore(root=str(root.absolute()))
+    return {"io_manager": store, "store": store}

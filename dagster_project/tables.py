@@ -1,0 +1,143 @@
+"""Schemas of the tables that only the graph has: raw sources, one row per run, all runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import pandera.polars as pa
+import polars as pl
+
+from ml4t_backtest.config import BacktestConfig, DatasetConfig
+from ml4t_backtest.core import schemas
+from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.runner import RawKind
+
+MIXED_VERSIONS = "E-VS-MIXED"
+_MONEY = "account currency"
+_FRACTION = "fraction (0.02 is 2 %)"
+_PER_YEAR = "fraction per year"
+_METRICS: dict[str, tuple[type[pl.DataType], str, str]] = {
+    "initial_capital": (pl.Float64, "cash at the start", _MONEY),
+    "final_equity": (pl.Float64, "equity after the last slice", _MONEY),
+    "total_return": (pl.Float64, "equity against initial capital", _FRACTION),
+    "annual_return": (pl.Float64, "compound growth, 252 sessions a year", _PER_YEAR),
+    "annual_volatility": (pl.Float64, "deviation of daily returns times sqrt(252)", _PER_YEAR),
+    "sharpe_ratio": (pl.Float64, "mean over deviation of daily returns times sqrt(252)", "ratio"),
+    "sortino_ratio": (pl.Float64, "mean over downside deviation times sqrt(252)", "ratio"),
+    "calmar_ratio": (pl.Float64, "annual return over deepest drawdown", "ratio"),
+    "max_drawdown": (pl.Float64, "deepest fall from a peak, <= 0", _FRACTION),
+    "num_sessions": (pl.Int64, "trading days", "sessions"),
+    "exposure": (pl.Float64, "mean gross leverage", "ratio"),
+    "num_trades": (pl.Int64, "round trips ended", "trades"),
+    "num_open_trades": (pl.Int64, "positions held at the end", "trades"),
+    "hit_rate": (pl.Float64, "ended trades with a gain", _FRACTION),
+    "profit_factor": (pl.Float64, "gains over losses of ended trades", "ratio"),
+    "expectancy": (pl.Float64, "mean net result of ended trades", _MONEY),
+    "average_holding_bars": (pl.Float64, "mean holding period of ended trades", "bars"),
+    "num_fills": (pl.Int64, "executions", "fills"),
+    "turnover": (pl.Float64, "sum of |quantity x price| over fills", _MONEY),
+    "total_commission": (pl.Float64, "commissions", _MONEY),
+    "total_slippage": (pl.Float64, "slippage against raw prices", _MONEY),
+    "total_costs": (pl.Float64, "commissions and slippage", _MONEY),
+}
+_OPTIONAL = {*_METRICS} - {"initial_capital", "final_equity", "total_return", "max_drawdown"}
+_IDENTITY: dict[str, tuple[type[pl.DataType], str, str]] = {
+    "config": (pl.String, "configuration", ""),
+    "dataset": (pl.String, "data set", ""),
+}
+_PROVENANCE: dict[str, tuple[type[pl.DataType], str, str]] = {
+    "rows_checked": (pl.Int64, "bars walked through, every one checked", "rows"),
+    "slices": (pl.Int64, "timestamps walked through", "slices"),
+    "symbols": (pl.Int64, "instruments", "symbols"),
+    "notes": (pl.String, "what the run assumed about its data, one per line", ""),
+    "config_hash": (pl.String, "sha256 of the configuration with its data set's", "hex"),
+    "data_hash": (pl.String, "content hash of the prepared data", "hex"),
+    "engine_version": (pl.String, "version of ml4t_backtest", ""),
+}
+_RUN = {**_IDENTITY, **_METRICS, **_PROVENANCE}
+
+
+def raw_schema(loaded: pa.DataFrameSchema, columns: Sequence[str]) -> pa.DataFrameSchema:
+    """Return what can be asked of a source before it is loaded: the rules of values and keys, whatever the types."""
+    found = {name: column for name, column in loaded.columns.items() if name in columns}
+    return pa.DataFrameSchema(
+        {
+            name: pa.Column(
+                None,
+                nullable=column.nullable,
+                checks=column.checks,
+                description=column.description,
+                metadata=column.metadata,
+            )
+            for name, column in found.items()
+        },
+        checks=loaded.checks,
+        name=loaded.name,
+        metadata={"key": tuple(name for name in loaded.metadata["key"] if name in found)},
+    )
+
+
+def loaded_schemas(dataset: DatasetConfig, kind: RawKind) -> dict[str, pa.DataFrameSchema]:
+    """Return the schema of each loaded table of a data set; one without values where it has no such source."""
+    if kind == "prices":
+        return {"prices": schemas.prices_schema()}
+    if kind == "corporate_actions":
+        return {kind: schemas.corporate_actions_schema()}
+    sources = dataset.signals if kind == "signals" else dataset.context
+    of = schemas.signals_schema if kind == "signals" else schemas.context_schema
+    return {f"{kind}_{number}": of(source.names) for number, source in enumerate(sources)} or {kind: of(())}
+
+
+def or_empty(tables: Mapping[str, pl.DataFrame], empty: Mapping[str, pa.DataFrameSchema]) -> dict[str, pl.DataFrame]:
+    """Return the tables, or empty frames of the right columns where a data set has no such source."""
+    return dict(tables) or {name: schemas.empty_frame(schema) for name, schema in empty.items()}
+
+
+def run_summary(key: str, config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str]) -> pl.DataFrame:
+    """Return a run as one row: what it was made from and what came out."""
+    row = {
+        "config": key,
+        "dataset": config.dataset.name,
+        "config_hash": inputs["config"],
+        "data_hash": inputs["data"],
+        "engine_version": inputs["ml4t_backtest"],
+        **{name: result.facts[name] for name in ("rows_checked", "slices", "symbols")},
+        "notes": "\n".join(result.facts["notes"]),
+        **{name: result.metrics[name] for name in _METRICS},
+    }
+    return pl.DataFrame([row], schema={name: dtype for name, (dtype, _, _) in _RUN.items()})
+
+
+@cache
+def run_summary_schema() -> pa.DataFrameSchema:
+    """Return the schema of `run_summary`; a figure that is not defined is null."""
+    columns = {
+        name: pa.Column(dtype, nullable=name in _OPTIONAL, description=meaning, metadata={"unit": unit})
+        for name, (dtype, meaning, unit) in _RUN.items()
+    }
+    return pa.DataFrameSchema(columns, name="backtest_run", metadata={"key": ("config",)})
+
+
+def compare_runs(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return all runs in the order of their names; `is_comparable` is false where the runs of a data set differ in it.
+
+    A figure from last week's data beside one from today's looks like a difference between strategies.
+    """
+    table = pl.concat([schemas.empty_frame(run_summary_schema()), *runs]).sort("config")
+    versions = pl.concat_str("data_hash", "engine_version", separator=" ").n_unique().over("dataset")
+    return table.with_columns(is_comparable=versions == 1)
+
+
+@cache
+def comparison_schema() -> pa.DataFrameSchema:
+    """Return the schema of `compare_runs`."""
+    same = pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key)),
+        name=MIXED_VERSIONS,
+        error="is false: runs on one data set used different versions of it or of the engine",
+        description="materialize the backtests on this data set again",
+    )
+    meaning = "all runs on this data set used the same version of it and of the engine"
+    columns = {**run_summary_schema().columns, "is_comparable": pa.Column(pl.Boolean, same, description=meaning)}
+    return pa.DataFrameSchema(columns, name="comparison_report", metadata={"key": ("config",)})
