@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 import dagster as dg
 import polars as pl
 
+from dagster_project.tables import MIXED_VERSIONS
 from ml4t_backtest.data.validation import find_violations
-from ml4t_backtest.errors import BacktestError, DataValidationError, Violation
+from ml4t_backtest.errors import AccountingError, BacktestError, DataValidationError, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,7 +43,10 @@ _CHECK_OF_CODE = (
     ("E-KEY-", "keys"),
     ("E-TS-NULL", "keys"),
     ("E-SG-TIMING", "signal_timing"),
+    (MIXED_VERSIONS, "one_data_version"),
 )
+# Worth knowing, but no reason to keep a result back.
+_WARNINGS = {"one_data_version"}
 
 
 def checks_of(asset: str) -> dict[str, str]:
@@ -70,12 +74,12 @@ def check_results(asset: str, violations: Sequence[Violation], rows: int, *, war
     """
     for check in checks_of(asset):
         broken = [violation for violation in violations if _check_of(violation, asset) == check]
-        severity = dg.AssetCheckSeverity.WARN if warn and check != "schema" else dg.AssetCheckSeverity.ERROR
+        lenient = check in _WARNINGS or (warn and check != "schema")
         yield dg.AssetCheckResult(
             passed=not broken,
             asset_key=asset,
             check_name=check,
-            severity=severity,
+            severity=dg.AssetCheckSeverity.WARN if lenient else dg.AssetCheckSeverity.ERROR,
             description="\n".join(map(str, broken)) or None,
             metadata={"rows_checked": rows, "violations": sum(violation.count for violation in broken)},
         )
@@ -101,8 +105,20 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
             raise
 
 
+def balanced(make: Callable[[], Made]) -> Generator[dg.AssetCheckResult, None, Made]:
+    """Return the run that `make` makes; when its books do not balance, fail the check and refuse to go on."""
+    with failing_once():
+        try:
+            return make()
+        except AccountingError as error:
+            yield dg.AssetCheckResult(
+                passed=False, asset_key="backtest_run", check_name="reconciles", description=str(error)
+            )
+            raise
+
+
 def audit(tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFrameSchema]) -> Checks:
-    """Yield the results of every check of every table, and refuse to go on when one failed.
+    """Yield the results of every check of every table, and refuse to go on when one failed that is no warning.
 
     Args:
         tables: Asset -> its frame; a table without rows is fine.
@@ -115,7 +131,7 @@ def audit(tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFrame
     for asset, frame in tables.items():
         violations = find_violations(frame, schemas[asset], allow_empty=True)
         yield from check_results(asset, violations, frame.height)
-        found += violations
+        found += (violation for violation in violations if _check_of(violation, asset) not in _WARNINGS)
     if found:
         with failing_once():
             raise DataValidationError(found)

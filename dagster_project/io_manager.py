@@ -1,7 +1,7 @@
 """Assets on disk: the versioned folders of `ml4t_backtest.data.storage`, Parquet and text, never a pickle.
 
-    ROOT/assets/ASSET/PARTITION/versions/<content hash>/TABLE.parquet, manifest.json
-    ROOT/assets/ASSET/PARTITION/CURRENT
+ROOT/assets/ASSET/PARTITION/versions/<content hash>/TABLE.parquet, manifest.json
+ROOT/assets/ASSET/PARTITION/CURRENT
 """
 
 from __future__ import annotations
@@ -58,18 +58,16 @@ class AssetStore(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Value) -> None:
         """Publish a value as the new version of its asset and partition."""
         asset = context.asset_key.to_user_string()
-        partition = context.partition_key if context.has_partition_key else None
+        partition = _partition(context)
         tables: Tables = {asset: obj} if isinstance(obj, pl.DataFrame) else obj if isinstance(obj, Mapping) else {}
         files = {obj.file: obj.text.encode()} if isinstance(obj, Document) else {}
         recorded = context.output_metadata.get(INPUTS)
-        inputs = recorded.data if isinstance(recorded, dg.JsonMetadataValue) else {}
+        inputs = dict(recorded.data) if isinstance(recorded, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
         name = self._name(asset, partition)
-        manifest = publish(self._assets, name, tables, kind=KIND, inputs=inputs, attachments=files)
+        publish(self._assets, name, tables, kind=KIND, inputs=inputs, attachments=files)
         version = current_version(self._assets, name)
         path = version / obj.file if isinstance(obj, Document) else version
-        context.add_output_metadata(
-            {"path": dg.MetadataValue.path(path.absolute()), "version": manifest.content_hash[:12]}
-        )
+        context.add_output_metadata({"path": dg.MetadataValue.path(path.absolute())})
 
     def load_input(self, context: dg.InputContext) -> Value | dict[str, Value]:
         """Read an asset; a dict by partition key for an input that asks for every partition."""
@@ -101,7 +99,8 @@ class AssetStore(dg.ConfigurableIOManager):
         made_from = {asset: manifest.inputs for asset, (_, manifest) in current.items()}
         if any(inputs != made_from[assets[0]] for inputs in made_from.values()):
             raise CorruptDatasetError(
-                f"{', '.join(assets)} of {partition!r} were made from different inputs {made_from}; materialize them again"
+                f"{', '.join(assets)} of {partition!r} were made from different inputs; materialize them again. "
+                f"They are: {made_from}"
             )
         return {asset: read_table(version, manifest, asset) for asset, (version, manifest) in current.items()}
 
@@ -131,3 +130,11 @@ class AssetStore(dg.ConfigurableIOManager):
             return {table: read_table(version, manifest, table) for table in tables}
         file = next(iter(manifest.files))
         return Document(file, checked_file(version, manifest, file).read_text(encoding="utf-8"))
+
+
+def _partition(context: dg.OutputContext) -> str | None:
+    """Return the partition of the asset, not of the run: an unpartitioned asset may be part of a partitioned run."""
+    if context.has_asset_partitions:
+        return context.asset_partition_key
+    # An empty key counts as none in Dagster; here it is a name, and refused as one.
+    return None if context.asset_spec.partitions_def is None else ""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
+from ml4t_backtest.reporting.curves import evenly
 from ml4t_backtest.reporting.formats import plain
 
 if TYPE_CHECKING:
@@ -16,8 +19,16 @@ if TYPE_CHECKING:
 
     from ml4t_backtest.reporting.result import BacktestResult
 
-_PREVIEW_ROWS = 8
-_PREVIEW_COLUMNS = 12
+# The UI shows Markdown in place below this length and hides it behind a link above.
+_SHOWN_IN_PLACE = 1000
+_PREVIEW_SIZES = ((8, 12), (6, 9), (5, 8), (4, 7), (3, 6), (3, 4))
+_SPARK_POINTS, _SPARK_STEP, _SPARK_HEIGHT = 100, 4, 60
+_LONGEST_CELL = 40
+_MOMENTS = {
+    "decision": "as known at the decision",
+    "entry": "on the bar of the entry",
+    "exit": "on the bar of the exit",
+}
 Metadata = dict[str, Any]
 
 
@@ -46,11 +57,14 @@ def table_schema(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> dg.TableSch
 
 
 def preview(frame: pl.DataFrame) -> str:
-    """Return the first rows as a Markdown table."""
-    shown = frame.head(_PREVIEW_ROWS)[:, :_PREVIEW_COLUMNS]
-    left_out = frame.width - shown.width
-    note = f"\n\nand {left_out} more columns, see the column schema" if left_out else ""
-    return markdown_table(shown.columns, shown.rows()) + note
+    """Return the first rows and columns as a Markdown table, as many as the UI shows without a click."""
+    for rows, columns in _PREVIEW_SIZES:
+        shown = frame[:rows, :columns]
+        note = f"\n\n{frame.width - columns} more columns" if frame.width > columns else ""
+        text = markdown_table(shown.columns, shown.rows()) + note
+        if len(text) < _SHOWN_IN_PLACE:
+            break
+    return text
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -65,11 +79,25 @@ def picture(svg: str, title: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{data})")
 
 
-def equity_curve(result: BacktestResult, benchmark: str | None = None) -> dg.MarkdownMetadataValue:
-    """Return the picture of a run's equity and drawdown."""
+def equity_pictures(result: BacktestResult, benchmark: str | None = None) -> Metadata:
+    """Return a run's equity as a line that shows at once, and in full with its drawdown behind a click."""
     from ml4t_backtest.reporting.tearsheet import equity_svg
 
-    return picture(equity_svg(result, benchmark=benchmark), "equity and drawdown")
+    return {
+        "equity": picture(sparkline(result.daily_returns["equity"].to_list()), "equity"),
+        "equity and drawdown": picture(equity_svg(result, benchmark=benchmark), "equity and drawdown"),
+    }
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return a line without axes as SVG, small enough to show in place."""
+    chosen = [values[index] for index in evenly(len(values), _SPARK_POINTS)]
+    low, high = min(chosen, default=0.0), max(chosen, default=0.0)
+    heights = [round((high - value) / ((high - low) or 1.0) * _SPARK_HEIGHT) + 1 for value in chosen]
+    steps = " ".join(f"{_SPARK_STEP} {after - before}" for before, after in pairwise(heights))
+    size = f'width="{_SPARK_POINTS * _SPARK_STEP}" height="{_SPARK_HEIGHT + 2}"'
+    path = f'<path fill="none" stroke="#2563eb" d="M0 {heights[0] if heights else 0}l{steps}"/>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{path}</svg>'
 
 
 def key_numbers(result: BacktestResult) -> Metadata:
@@ -90,13 +118,19 @@ def _column(name: str, dtype: pl.DataType, column: pa.Column | None) -> dg.Table
 
 def _seen_at(name: str) -> str | None:
     """Return what the columns mean that come from a data set: `decision_NAME`, `entry_NAME`, `exit_NAME`."""
-    moments = {"decision": "as known at the decision", "entry": "on the bar of the entry", "exit": "on the bar of the exit"}
+    moments = {
+        "decision": "as known at the decision",
+        "entry": "on the bar of the entry",
+        "exit": "on the bar of the exit",
+    }
     moment, _, value = name.partition("_")
     return f"{value} {moments[moment]}" if moment in moments else None
 
 
 def _cell(value: Any) -> str:
-    text = value.isoformat(sep=" ") if hasattr(value, "hour") else plain(value) if value is not None else ""
+    if value is None:
+        return ""
+    text = f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, datetime) else plain(value)
     for raw, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(raw, escaped)
-    return text[:80]
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"

@@ -13,6 +13,7 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.runner import RawKind
 
+MIXED_VERSIONS = "E-VS-MIXED"
 _MONEY = "account currency"
 _FRACTION = "fraction (0.02 is 2 %)"
 _PER_YEAR = "fraction per year"
@@ -40,18 +41,21 @@ _METRICS: dict[str, tuple[type[pl.DataType], str, str]] = {
     "total_slippage": (pl.Float64, "slippage against raw prices", _MONEY),
     "total_costs": (pl.Float64, "commissions and slippage", _MONEY),
 }
-_ALWAYS = ("initial_capital", "final_equity", "total_return", "max_drawdown")
+_OPTIONAL = {*_METRICS} - {"initial_capital", "final_equity", "total_return", "max_drawdown"}
 _IDENTITY: dict[str, tuple[type[pl.DataType], str, str]] = {
     "config": (pl.String, "configuration", ""),
     "dataset": (pl.String, "data set", ""),
-    "config_hash": (pl.String, "sha256 of the configuration with its data set's", "hex"),
-    "data_hash": (pl.String, "content hash of the prepared data", "hex"),
-    "engine_version": (pl.String, "version of ml4t_backtest", ""),
+}
+_PROVENANCE: dict[str, tuple[type[pl.DataType], str, str]] = {
     "rows_checked": (pl.Int64, "bars walked through, every one checked", "rows"),
     "slices": (pl.Int64, "timestamps walked through", "slices"),
     "symbols": (pl.Int64, "instruments", "symbols"),
     "notes": (pl.String, "what the run assumed about its data, one per line", ""),
+    "config_hash": (pl.String, "sha256 of the configuration with its data set's", "hex"),
+    "data_hash": (pl.String, "content hash of the prepared data", "hex"),
+    "engine_version": (pl.String, "version of ml4t_backtest", ""),
 }
+_RUN = {**_IDENTITY, **_METRICS, **_PROVENANCE}
 
 
 def raw_schema(loaded: pa.DataFrameSchema, columns: Sequence[str]) -> pa.DataFrameSchema:
@@ -102,15 +106,15 @@ def run_summary(key: str, config: BacktestConfig, result: BacktestResult, inputs
         "notes": "\n".join(result.facts["notes"]),
         **{name: result.metrics[name] for name in _METRICS},
     }
-    return pl.DataFrame([row], schema={name: dtype for name, (dtype, _, _) in {**_IDENTITY, **_METRICS}.items()})
+    return pl.DataFrame([row], schema={name: dtype for name, (dtype, _, _) in _RUN.items()})
 
 
 @cache
 def run_summary_schema() -> pa.DataFrameSchema:
     """Return the schema of `run_summary`; a figure that is not defined is null."""
     columns = {
-        name: pa.Column(dtype, nullable=name in _METRICS and name not in _ALWAYS, description=meaning, metadata={"unit": unit})
-        for name, (dtype, meaning, unit) in {**_IDENTITY, **_METRICS}.items()
+        name: pa.Column(dtype, nullable=name in _OPTIONAL, description=meaning, metadata={"unit": unit})
+        for name, (dtype, meaning, unit) in _RUN.items()
     }
     return pa.DataFrameSchema(columns, name="backtest_run", metadata={"key": ("config",)})
 
@@ -120,19 +124,20 @@ def compare_runs(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
     A figure from last week's data beside one from today's looks like a difference between strategies.
     """
-    table = pl.concat([run_summary_schema_frame(), *runs]).sort("config")
+    table = pl.concat([schemas.empty_frame(run_summary_schema()), *runs]).sort("config")
     versions = pl.concat_str("data_hash", "engine_version", separator=" ").n_unique().over("dataset")
     return table.with_columns(is_comparable=versions == 1)
-
-
-def run_summary_schema_frame() -> pl.DataFrame:
-    """Return no run at all, with the columns of `run_summary`."""
-    return schemas.empty_frame(run_summary_schema())
 
 
 @cache
 def comparison_schema() -> pa.DataFrameSchema:
     """Return the schema of `compare_runs`."""
+    same = pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key)),
+        name=MIXED_VERSIONS,
+        error="is false: runs on one data set used different versions of it or of the engine",
+        description="materialize the backtests on this data set again",
+    )
     meaning = "all runs on this data set used the same version of it and of the engine"
-    columns = {**run_summary_schema().columns, "is_comparable": pa.Column(pl.Boolean, description=meaning)}
+    columns = {**run_summary_schema().columns, "is_comparable": pa.Column(pl.Boolean, same, description=meaning)}
     return pa.DataFrameSchema(columns, name="comparison_report", metadata={"key": ("config",)})

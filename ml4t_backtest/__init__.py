@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.core.event import MarketEvent
     from ml4t_backtest.core.position import Position
+    from ml4t_backtest.data.loading import ValueSource
     from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
-    from ml4t_backtest.data.preparer import DataPreparer, ValueSource
+    from ml4t_backtest.data.preparer import DataPreparer
     from ml4t_backtest.datasets.registry import list_datasets
     from ml4t_backtest.engine import BacktestEngine
     from ml4t_backtest.errors import (
@@ -40,8 +41,9 @@ _HOMES = {
     "config.loader": ("load_config",),
     "core.event": ("MarketEvent",),
     "core.position": ("Position",),
+    "data.loading": ("ValueSource",),
     "data.polars_feed": ("DataFeed", "PolarsDataFeed"),
-    "data.preparer": ("DataPreparer", "ValueSource"),
+    "data.preparer": ("DataPreparer",),
     "datasets.registry": ("list_datasets",),
     "engine": ("BacktestEngine",),
     "errors": (

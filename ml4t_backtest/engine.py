@@ -307,7 +307,7 @@ class BacktestEngine:
     def _close_of(self, days: pl.Series) -> pl.Series:
         """Return when the session of a date closes; the end of the day for a feed without a calendar."""
         if isinstance(self._feed, PolarsDataFeed):
-            return self._feed.calendar.close_of(days)
+            return self._feed.calendar.last_close_of(days)
         return days.cast(UTC_MICROSECONDS) + timedelta(days=1)
 
     def _result(self, rows: int, slices: int) -> BacktestResult:

@@ -20,15 +20,9 @@ from ml4t_backtest.config.loader import config_hash, load_config
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
+from ml4t_backtest.data.loading import ValueSource, load_corporate_actions, load_prices, load_values
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
-from ml4t_backtest.data.preparer import (
-    PreparedData,
-    ValueSource,
-    load_corporate_actions,
-    load_prices,
-    load_values,
-    prepare_tables,
-)
+from ml4t_backtest.data.preparer import PreparedData, prepare_tables
 from ml4t_backtest.data.sources import collect, require_columns, scan
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.data.validation import validate

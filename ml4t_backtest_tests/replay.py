@@ -42,7 +42,6 @@ class World:
     slices: list[tuple[datetime, dict[str, Bar]]]
     actions: list[tuple[date, str, str, float]]
     fractional: bool
-    shorts: bool
 
     @classmethod
     def of(
@@ -51,11 +50,15 @@ class World:
         corporate_actions: pl.DataFrame | None = None,
         adjustment: str = "none",
         fractional: bool = False,
-        account: str = "cash",
+        account: Any = None,
+        max_volume_share: float | None = None,
         **_: Any,
     ) -> World | None:
-        """Read the arguments of an engine; None when the feed can be read once only or is too large to replay."""
-        if iter(feed) is feed:
+        """Read the arguments of an engine; None when a replay knows less than they ask for.
+
+        That is: a feed that can be read once only or is too large, credit, a volume cap.
+        """
+        if iter(feed) is feed or account is not None or max_volume_share is not None:
             return None
         slices, size = [], 0
         for timestamp, rows, _context in feed:
@@ -68,7 +71,7 @@ class World:
         due = [action for action in due if action[1] in _APPLIED[adjustment]]
         # Splits come before dividends of the same day.
         due.sort(key=lambda action: (action[0], action[1] != "split", action[2]))
-        return cls(slices, due, fractional, account != "cash")
+        return cls(slices, due, fractional)
 
 
 def _bars(rows: pl.DataFrame) -> dict[str, Bar]:
@@ -76,6 +79,19 @@ def _bars(rows: pl.DataFrame) -> dict[str, Bar]:
     opened = rows["open_instant"].to_list() if "open_instant" in rows.columns else [None] * rows.height
     values = rows.select(names).iter_rows()
     return {row[0]: Bar(*row[1:], moment) for row, moment in zip(values, opened, strict=True)}
+
+
+def is_told_in_full(result: BacktestResult) -> bool:
+    """Whether a run holds nothing but what a replay knows: orders at the open of whole bars, by a living cash account.
+
+    Other order types, brackets, margin and settlements are compared with the oracle (`oracle/`) and with tables by hand.
+    """
+    plain = result.orders["order_type"].is_in(["market"]).all() and (result.fills["phase"] == "open").all()
+    ordered = result.trades["exit_reason"].drop_nulls().is_in(["signal", "corporate_action"]).all()
+    flows = result.cash_flows["kind"].is_in(["dividend", "cash_in_lieu"]).all()
+    filled_once = result.fills["order_id"].n_unique() == result.fills.height
+    alive = result.portfolio_states.is_empty() or result.portfolio_states["equity"][-1] > 0.0
+    return bool(plain and ordered and flows and filled_once and alive)
 
 
 @dataclass
@@ -257,7 +273,7 @@ class Replay:
         trade.enter(fill, left)
         if fill["position_id"] != trade.first["position_id"]:
             self.complaints.append(f"fill {fill['fill_id']} belongs to position {trade.first['position_id']}")
-        if side < 0.0 and not self._world.shorts:
+        if side < 0.0:
             self.complaints.append(f"fill {fill['fill_id']} sells short in a cash account")
         if self.cash < -1e-9 * max(1.0, fill["quantity"] * fill["price"]):
             self.complaints.append(f"fill {fill['fill_id']} opens with cash that is not there: {self.cash!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -20,3 +20,9 @@ def about(group: str, *kinds: str) -> dict[str, Any]:
         "code_version": __version__,
         "owners": ["team:research"],
     }
+
+
+def asset(group: str, *kinds: str, **arguments: Any) -> Callable[[Callable[..., Events]], dg.AssetsDefinition]:
+    """Return the decorator `dagster.asset` with the arguments of a group filled in."""
+    decorate: Callable[[Callable[..., Events]], dg.AssetsDefinition] = dg.asset(**about(group, *kinds), **arguments)
+    return decorate

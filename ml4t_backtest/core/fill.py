@@ -24,7 +24,7 @@ class Fill:
         phase: Where in its bar: at the open, inside it while the market rose or fell to the price, at the close, or
             settled without a bar.
         row: Row of the fill bar, counted over the run, or NO_ROW.
-        decided: Decision instant of the order; for a protective order the instant of its entry's fill.
+        decided: Decision instant of the order; for a protective order that of its entry.
         decision_slice: Timestamp of the deciding slice.
         decision_row: Row of the deciding bar, counted over the run, or NO_ROW.
         quantity: Shares, positive bought, negative sold.

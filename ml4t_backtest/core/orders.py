@@ -177,7 +177,9 @@ class Order:
         symbol_id: Its index in the engine's symbol list.
         side: What was asked for, also where no quantity came of it.
         quantity: Shares still to fill, positive buys, negative sells, on the basis of the last split.
-        decided: Decision instant; only bars that open at or after it can fill the order.
+        asked: Shares asked for, >= 0, before anything was cut or filled, on the basis of the last split.
+        decided: Decision instant; of a protective order that of its entry.
+        live_from: Only bars that open at or after this instant can fill the order: its decision, or its entry's fill.
         decision_slice: Timestamp of the deciding slice.
         decision_row: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
         kind: Order type.
@@ -212,6 +214,7 @@ class Order:
     side: OrderSide
     quantity: float
     decided: int
+    live_from: int
     decision_slice: int
     decision_row: int
     kind: OrderKind = "market"
@@ -237,6 +240,7 @@ class Order:
     reason: str | None = None
     detail: str | None = None
     filled_quantity: float = 0.0
+    asked: float = 0.0
     last_timestamp: int = 0
 
     @property

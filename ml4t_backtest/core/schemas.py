@@ -1,20 +1,32 @@
 """The one definition of every table: columns with type, unit and meaning, and the rules their values keep.
 
-Loaders, validation, Dagster checks and the docs read these pandera schemas. A check's `name` is the stable code of
-the violation it finds, its `error` the sentence and its `description` what to do. Keys and order are checked by
-`data.validation` on neighbouring rows, because pandera's `unique` needs several times the memory of the data.
+Loaders, validation, Dagster checks and the docs read these pandera schemas. Keys are checked by `data.validation` on
+neighbouring rows, because pandera's `unique` needs several times the memory of the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import pandera.polars as pa
 import polars as pl
 
-from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.core.columns import (
+    FRACTION,
+    MONEY,
+    PER_SHARE,
+    column,
+    instant_column,
+    not_negative,
+    positive,
+    price_column,
+    row_rule,
+    rule,
+    symbol_column,
+    value_column,
+    volume_column,
+)
 
 SCHEMA_VERSION = 1
 
@@ -39,137 +51,6 @@ CASH_FLOW_KINDS = ("dividend", "borrow_fee", "interest", "cash_in_lieu")
 ACTION_KINDS = ("split", "dividend")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = ("timestamp", "symbol", *PRICE_COLUMNS, "volume")
-MAX_PRICE = 1e15
-MAX_VOLUME = 1e15
-
-_MONEY = "account currency"
-_PER_SHARE = "account currency per share"
-_FRACTION = "fraction (0.02 is 2 %)"
-_INSTANT = "UTC microseconds"
-
-
-def _column(
-    dtype: Any, meaning: str, unit: str = "", *, nullable: bool = False, checks: Sequence[pa.Check] = ()
-) -> pa.Column:
-    finite = [_finite()] if dtype == pl.Float64 else []
-    return pa.Column(dtype, nullable=nullable, description=meaning, metadata={"unit": unit}, checks=[*finite, *checks])
-
-
-def _rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str) -> pa.Check:
-    """Return a check on one column; `holds` maps the column to a boolean expression."""
-    return pa.Check(
-        lambda data: data.lazyframe.select(holds(pl.col(data.key))),
-        name=code,
-        error=error,
-        description=hint,
-        n_failure_cases=5,
-    )
-
-
-def _row_rule(code: str, holds: pl.Expr, error: str, hint: str) -> pa.Check:
-    """Return a check across the columns of a row."""
-    return pa.Check(
-        lambda data: data.lazyframe.select(holds), name=code, error=error, description=hint, n_failure_cases=5
-    )
-
-
-def _finite() -> pa.Check:
-    # A null passes here: whether nulls are allowed is the column's own property.
-    return _rule(
-        "E-INF",
-        lambda c: c.is_finite() | c.is_null(),
-        "is infinite or not a number",
-        "write null where a value is missing, and remove infinities",
-    )
-
-
-def _price(meaning: str) -> pa.Column:
-    return pa.Column(
-        pl.Float64,
-        description=meaning,
-        metadata={"unit": _PER_SHARE},
-        checks=[
-            _rule("E-PX-NAN", lambda c: c.is_not_nan(), "is NaN", "drop the bar or repair the source"),
-            _rule("E-PX-INF", lambda c: ~c.is_infinite(), "is infinite", "drop the bar or repair the source"),
-            _rule("E-PX-NONPOS", lambda c: c > 0, "is not positive", "drop the bar or repair the source"),
-            _rule("E-PX-RANGE", lambda c: c.abs() < MAX_PRICE, "is too large", "check the unit of the prices"),
-        ],
-    )
-
-
-def _bar_columns() -> dict[str, pa.Column]:
-    return {
-        "timestamp": _column(UTC_MICROSECONDS, "moment the bar is complete and known: its close", _INSTANT),
-        "symbol": _column(
-            pl.String,
-            "instrument",
-            checks=[
-                _rule("E-KEY-EMPTY", lambda c: c.str.len_chars() > 0, "is empty", "name the instrument"),
-                _rule(
-                    "E-KEY-WS",
-                    lambda c: c == c.str.strip_chars(),
-                    "has blanks around it",
-                    "strip the blanks in the source",
-                ),
-                _rule(
-                    "E-KEY-CHAR",
-                    lambda c: ~c.str.contains(r"[\x00-\x1f\x7f]"),
-                    "holds a control character",
-                    "remove control characters",
-                ),
-                _rule("E-KEY-LEN", lambda c: c.str.len_chars() <= 64, "is longer than 64", "shorten it"),
-            ],
-        ),
-        "open": _price("first price of the bar"),
-        "high": _price("highest price of the bar"),
-        "low": _price("lowest price of the bar"),
-        "close": _price("last price of the bar, known at `timestamp`"),
-        "volume": _column(
-            pl.Float64,
-            "traded quantity of the bar",
-            "shares",
-            checks=[
-                _rule("E-PX-NEGVOL", lambda c: c >= 0, "is negative", "repair the source"),
-                _rule("E-PX-VOLMAX", lambda c: c < MAX_VOLUME, "is a sentinel, not a volume", "write null or 0"),
-            ],
-        ),
-    }
-
-
-def _bar_rules() -> list[pa.Check]:
-    high, low = pl.col("high"), pl.col("low")
-    tolerance = "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks"
-    return [
-        _row_rule("E-PX-HILO", high >= low, "high is below low", "repair the source"),
-        _row_rule(
-            "E-PX-OUTSIDE",
-            pl.all_horizontal(pl.col(name).is_between(low, high) for name in ("open", "close")),
-            "open or close lies outside low to high",
-            tolerance,
-        ),
-    ]
-
-
-def _open_instant() -> pa.Column:
-    return _column(
-        UTC_MICROSECONDS, "moment the bar opens; an order decided later is not filled at this open", _INSTANT
-    )
-
-
-def _available_at() -> pa.Column:
-    return _column(UTC_MICROSECONDS, "moment the row became known and could be used", _INSTANT)
-
-
-def _value(meaning: str) -> pa.Column:
-    return pa.Column(
-        pl.Float64,
-        nullable=True,
-        description=meaning,
-        checks=[
-            _rule("E-SG-NAN", lambda c: c.is_not_nan() | c.is_null(), "is NaN", "write null for 'no value'"),
-            _rule("E-SG-INF", lambda c: ~c.is_infinite() | c.is_null(), "is infinite", "write null"),
-        ],
-    )
 
 
 def _schema(
@@ -185,21 +66,59 @@ def _schema(
     )
 
 
+def _bar_columns() -> dict[str, pa.Column]:
+    return {
+        "timestamp": instant_column("moment the bar is complete and known: its close"),
+        "symbol": symbol_column(),
+        "open": price_column("first price of the bar"),
+        "high": price_column("highest price of the bar"),
+        "low": price_column("lowest price of the bar"),
+        "close": price_column("last price of the bar, known at `timestamp`"),
+        "volume": volume_column("traded quantity of the bar"),
+        "open_instant": instant_column("moment the bar opens; an order decided later is not filled at this open"),
+    }
+
+
+def _bar_rules() -> list[pa.Check]:
+    high, low = pl.col("high"), pl.col("low")
+    comparable = pl.all_horizontal(pl.col(name).is_finite() for name in PRICE_COLUMNS)
+    return [
+        row_rule(
+            "E-PX-HILO", (high >= low) | ~comparable, "high is below low", "repair the source", shown=PRICE_COLUMNS
+        ),
+        row_rule(
+            "E-PX-OUTSIDE",
+            pl.all_horizontal(pl.col(name).is_between(low, high) for name in ("open", "close"))
+            | (high < low)
+            | ~comparable,
+            "open or close lies outside low to high",
+            "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks",
+            shown=PRICE_COLUMNS,
+        ),
+        row_rule(
+            "E-TS-OPEN",
+            pl.col("open_instant") <= pl.col("timestamp"),
+            "the bar opens after it is complete",
+            "`timestamp` is the bar's close: declare what the source's labels mean (bar_label)",
+            shown=("open_instant", "timestamp"),
+        ),
+    ]
+
+
 @cache
 def prices_schema() -> pa.DataFrameSchema:
     """Return the schema of loaded prices: bars with their open instants, in (timestamp, symbol) order."""
-    columns = {**_bar_columns(), "open_instant": _open_instant()}
-    return _schema("prices", columns, _bar_rules(), key=("timestamp", "symbol"), meaning="price bars")
+    return _schema("prices", _bar_columns(), _bar_rules(), key=("timestamp", "symbol"), meaning="price bars")
 
 
 @cache
 def signals_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
     """Return the schema of one loaded signal source with the signal columns `names`."""
     columns = {
-        "timestamp": _column(UTC_MICROSECONDS, "what the row is about", _INSTANT),
-        "symbol": _bar_columns()["symbol"],
-        "available_at": _available_at(),
-        **{name: _value(f"model output {name}") for name in names},
+        "timestamp": instant_column("what the row is about"),
+        "symbol": symbol_column(),
+        "available_at": instant_column("moment the row became known and could be used"),
+        **{name: value_column(f"model output {name}") for name in names},
     }
     key = ("timestamp", "symbol", "available_at")
     return _schema("signals", columns, key=key, meaning="model predictions")
@@ -209,9 +128,9 @@ def signals_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
 def context_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
     """Return the schema of one loaded context source with the market-wide columns `names`."""
     columns = {
-        "timestamp": _column(UTC_MICROSECONDS, "what the row is about", _INSTANT),
-        "available_at": _available_at(),
-        **{name: _value(f"market context {name}") for name in names},
+        "timestamp": instant_column("what the row is about"),
+        "available_at": instant_column("moment the row became known and could be used"),
+        **{name: value_column(f"market context {name}") for name in names},
     }
     return _schema("context", columns, key=("timestamp", "available_at"), meaning="market context")
 
@@ -221,21 +140,18 @@ def asset_data_schema(signals: tuple[str, ...], indicators: tuple[str, ...]) -> 
     """Return the schema of prepared bars: prices with the signals known at each bar's decision."""
     columns = {
         **_bar_columns(),
-        "open_instant": _open_instant(),
-        "decision_instant": _column(UTC_MICROSECONDS, "moment a strategy decides on this bar", _INSTANT),
+        "decision_instant": instant_column("moment a strategy decides on this bar"),
     }
     for name in signals:
-        columns[name] = _value(f"signal {name}, as known at the decision")
-        columns[f"{name}_available_at"] = _column(
-            UTC_MICROSECONDS, f"when the shown {name} became known", _INSTANT, nullable=True
-        )
-        columns[f"{name}_is_new"] = _column(pl.Boolean, f"first bar that shows this {name}")
+        columns[name] = value_column(f"signal {name}, as known at the decision")
+        columns[f"{name}_available_at"] = instant_column(f"when the shown {name} became known", nullable=True)
+        columns[f"{name}_is_new"] = column(pl.Boolean, f"first bar that shows this {name}")
     for name in indicators:
-        columns[name] = _value(f"indicator {name}, from prices up to this bar's close")
+        columns[name] = value_column(f"indicator {name}, from prices up to this bar's close")
     return _schema(
         "asset_data",
         columns,
-        [*_bar_rules(), *_timing_rules(signals)],
+        [*_bar_rules(), _decided_after(), *_timing_rules(signals)],
         key=("timestamp", "symbol"),
         meaning="prepared bars with signals and indicators",
     )
@@ -245,26 +161,42 @@ def asset_data_schema(signals: tuple[str, ...], indicators: tuple[str, ...]) -> 
 def context_data_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
     """Return the schema of prepared context: one row per slice of the asset data."""
     columns = {
-        "timestamp": _column(UTC_MICROSECONDS, "slice", _INSTANT),
-        "decision_instant": _column(UTC_MICROSECONDS, "moment a strategy decides on this slice", _INSTANT),
+        "timestamp": instant_column("slice"),
+        "decision_instant": instant_column("moment a strategy decides on this slice"),
     }
     for name in names:
-        columns[name] = _value(f"context {name}, as known at the decision")
-        columns[f"{name}_available_at"] = _column(
-            UTC_MICROSECONDS, f"when the shown {name} became known", _INSTANT, nullable=True
-        )
-    return _schema("context_data", columns, _timing_rules(names), key=("timestamp",), meaning="context per slice")
+        columns[name] = value_column(f"context {name}, as known at the decision")
+        columns[f"{name}_available_at"] = instant_column(f"when the shown {name} became known", nullable=True)
+    return _schema(
+        "context_data",
+        columns,
+        [_decided_after(), *_timing_rules(names)],
+        key=("timestamp",),
+        meaning="context per slice",
+    )
+
+
+def _decided_after() -> pa.Check:
+    return row_rule(
+        "E-TS-DECISION",
+        pl.col("timestamp") <= pl.col("decision_instant"),
+        "the decision is made before the slice is known",
+        "decide at `timestamp` or later",
+        shown=("decision_instant", "timestamp"),
+    )
 
 
 def _timing_rules(names: tuple[str, ...]) -> list[pa.Check]:
     """Return one rule per name: what is shown was known at the decision."""
     return [
-        _row_rule(
+        row_rule(
             f"E-SG-TIMING:{name}",
             (pl.col(f"{name}_available_at") <= pl.col("decision_instant")).fill_null(True)
             & (pl.col(f"{name}_available_at").is_not_null() | pl.col(name).is_null()),
             f"{name} is used before it was known",
             "declare when the row becomes known (`available_at`) and join on that",
+            shown=(f"{name}_available_at", "decision_instant"),
+            column=f"{name}_available_at",
         )
         for name in names
     ]
@@ -274,18 +206,18 @@ def _timing_rules(names: tuple[str, ...]) -> list[pa.Check]:
 def corporate_actions_schema() -> pa.DataFrameSchema:
     """Return the schema of corporate actions."""
     columns = {
-        "symbol": _bar_columns()["symbol"],
-        "ex_date": _column(pl.Date, "first session without the right", "session"),
-        "kind": _column(
+        "symbol": symbol_column(),
+        "ex_date": column(pl.Date, "first session without the right", "session"),
+        "kind": column(
             pl.String,
             "split or dividend",
-            checks=[_rule("E-CA-KIND", lambda c: c.is_in(ACTION_KINDS), "is no known kind", f"one of {ACTION_KINDS}")],
+            checks=[rule("E-CA-KIND", lambda c: c.is_in(ACTION_KINDS), "is no known kind", f"one of {ACTION_KINDS}")],
         ),
-        "value": _column(
+        "value": column(
             pl.Float64,
             "split: new shares per old share; dividend: cash per share",
             "ratio or account currency per share",
-            checks=[_rule("E-CA-AMOUNT", lambda c: c > 0, "is not positive", "repair the source")],
+            checks=[rule("E-CA-AMOUNT", lambda c: c > 0, "is not positive", "repair the source")],
         ),
     }
     return _schema("corporate_actions", columns, key=("ex_date", "symbol", "kind"), meaning="splits and cash dividends")
@@ -295,17 +227,17 @@ def corporate_actions_schema() -> pa.DataFrameSchema:
 def orders_schema() -> pa.DataFrameSchema:
     """Return the schema of orders, one row each, whatever became of them."""
     columns = {
-        "order_id": _column(pl.Int64, "sequence number from 1"),
-        "symbol": _column(pl.String, "instrument"),
-        "side": _column(pl.Enum(ORDER_SIDES), "direction"),
-        "order_type": _column(pl.String, "market"),
-        "decision_timestamp": _column(UTC_MICROSECONDS, "when it was decided", _INSTANT),
-        "quantity": _column(pl.Float64, "asked for, on the basis of the last update", "shares", nullable=True),
-        "filled_quantity": _column(pl.Float64, "filled, on the basis of the fill", "shares"),
-        "status": _column(pl.Enum(ORDER_STATUSES), "what became of it"),
-        "reason": _column(pl.String, "code of a rejection, cut or expiry", nullable=True),
-        "detail": _column(pl.String, "the numbers behind the reason", nullable=True),
-        "last_timestamp": _column(UTC_MICROSECONDS, "slice of the last change", _INSTANT),
+        "order_id": column(pl.Int64, "sequence number from 1"),
+        "symbol": column(pl.String, "instrument"),
+        "side": column(pl.Enum(ORDER_SIDES), "direction"),
+        "order_type": column(pl.String, "market"),
+        "decision_timestamp": instant_column("when it was decided"),
+        "quantity": column(pl.Float64, "asked for, on the basis of the last update", "shares", nullable=True),
+        "filled_quantity": column(pl.Float64, "filled, on the basis of the fill", "shares"),
+        "status": column(pl.Enum(ORDER_STATUSES), "what became of it"),
+        "reason": column(pl.String, "code of a rejection, cut or expiry", nullable=True),
+        "detail": column(pl.String, "the numbers behind the reason", nullable=True),
+        "last_timestamp": instant_column("slice of the last change"),
     }
     return _schema("orders", columns, key=("order_id",), meaning="orders")
 
@@ -314,20 +246,20 @@ def orders_schema() -> pa.DataFrameSchema:
 def fills_schema() -> pa.DataFrameSchema:
     """Return the schema of fills, one row per execution, in the order they happened."""
     columns = {
-        "fill_id": _column(pl.Int64, "sequence number from 1"),
-        "order_id": _column(pl.Int64, "order filled"),
-        "position_id": _column(pl.Int64, "position changed (the opened one for a flip)"),
-        "symbol": _column(pl.String, "instrument"),
-        "side": _column(pl.Enum(ORDER_SIDES), "direction"),
-        "decision_timestamp": _column(UTC_MICROSECONDS, "when it was decided", _INSTANT),
-        "timestamp": _column(UTC_MICROSECONDS, "slice of the fill", _INSTANT),
-        "fill_instant": _column(UTC_MICROSECONDS, "when it happened; the close where only the bar is known", _INSTANT),
-        "phase": _column(pl.Enum(FILL_PHASES), "where in its bar; settled: closed without a bar"),
-        "quantity": _column(pl.Float64, "filled", "shares", checks=[_positive()]),
-        "raw_price": _column(pl.Float64, "market price", _PER_SHARE, checks=[_positive()]),
-        "price": _column(pl.Float64, "paid or received, slippage included", _PER_SHARE, checks=[_positive()]),
-        "commission": _column(pl.Float64, "commission", _MONEY, checks=[_not_negative()]),
-        "slippage": _column(pl.Float64, "cost against the raw price", _MONEY, checks=[_not_negative()]),
+        "fill_id": column(pl.Int64, "sequence number from 1"),
+        "order_id": column(pl.Int64, "order filled"),
+        "position_id": column(pl.Int64, "position changed (the opened one for a flip)"),
+        "symbol": column(pl.String, "instrument"),
+        "side": column(pl.Enum(ORDER_SIDES), "direction"),
+        "decision_timestamp": instant_column("when it was decided"),
+        "timestamp": instant_column("slice of the fill"),
+        "fill_instant": instant_column("when it happened; the close where only the bar is known"),
+        "phase": column(pl.Enum(FILL_PHASES), "where in its bar; settled: closed without a bar"),
+        "quantity": column(pl.Float64, "filled", "shares", checks=[positive()]),
+        "raw_price": column(pl.Float64, "market price", PER_SHARE, checks=[positive()]),
+        "price": column(pl.Float64, "paid or received, slippage included", PER_SHARE, checks=[positive()]),
+        "commission": column(pl.Float64, "commission", MONEY, checks=[not_negative()]),
+        "slippage": column(pl.Float64, "cost against the raw price", MONEY, checks=[not_negative()]),
     }
     return _schema("fills", columns, key=("fill_id",), meaning="executions")
 
@@ -336,11 +268,11 @@ def fills_schema() -> pa.DataFrameSchema:
 def cash_flows_schema() -> pa.DataFrameSchema:
     """Return the schema of cash that moved without a fill."""
     columns = {
-        "timestamp": _column(UTC_MICROSECONDS, "slice", _INSTANT),
-        "symbol": _column(pl.String, "instrument, null for interest", nullable=True),
-        "position_id": _column(pl.Int64, "position, null for interest", nullable=True),
-        "kind": _column(pl.Enum(CASH_FLOW_KINDS), "why"),
-        "amount": _column(pl.Float64, "positive: received", _MONEY),
+        "timestamp": instant_column("slice"),
+        "symbol": column(pl.String, "instrument, null for interest", nullable=True),
+        "position_id": column(pl.Int64, "position, null for interest", nullable=True),
+        "kind": column(pl.Enum(CASH_FLOW_KINDS), "why"),
+        "amount": column(pl.Float64, "positive: received", MONEY),
     }
     return _schema("cash_flows", columns, key=(), meaning="cash moved without a fill")
 
@@ -352,41 +284,39 @@ def trades_schema() -> pa.DataFrameSchema:
     Signal, indicator and context columns follow as `decision_NAME`, `entry_NAME`, `exit_NAME`.
     """
     columns = {
-        "trade_id": _column(pl.Int64, "sequence number from 1"),
-        "position_id": _column(pl.Int64, "from flat to flat"),
-        "symbol": _column(pl.String, "instrument"),
-        "side": _column(pl.Enum(SIDES), "direction of the position"),
-        "status": _column(pl.Enum(TRADE_STATUSES), "closed: now flat; partial: reduced; open: still held"),
-        "decision_timestamp": _column(UTC_MICROSECONDS, "decision of the first entry", _INSTANT),
-        "entry_timestamp": _column(UTC_MICROSECONDS, "slice of the first entry fill", _INSTANT),
-        "entry_price": _column(pl.Float64, "average fill price of the entries", _PER_SHARE),
-        "entry_quantity": _column(
-            pl.Float64, "quantity of this row, exit date's basis", "shares", checks=[_positive()]
-        ),
-        "entry_commission": _column(pl.Float64, "pro rata", _MONEY, checks=[_not_negative()]),
-        "entry_slippage": _column(pl.Float64, "pro rata", _MONEY, checks=[_not_negative()]),
-        "exit_decision_timestamp": _column(UTC_MICROSECONDS, "null for protective exits", _INSTANT, nullable=True),
-        "exit_timestamp": _column(UTC_MICROSECONDS, "slice of the exit fill", _INSTANT, nullable=True),
-        "exit_price": _column(pl.Float64, "fill price of the exit", _PER_SHARE, nullable=True),
-        "exit_quantity": _column(pl.Float64, "quantity closed", "shares", nullable=True),
-        "exit_commission": _column(pl.Float64, "commission of the exit", _MONEY, checks=[_not_negative()]),
-        "exit_slippage": _column(pl.Float64, "slippage of the exit", _MONEY, checks=[_not_negative()]),
-        "exit_reason": _column(pl.Enum(EXIT_REASONS), "why it was closed", nullable=True),
-        "pnl_gross": _column(pl.Float64, "at raw prices; open rows at the last mark", _MONEY),
-        "dividends": _column(pl.Float64, "received (negative: paid by a short), pro rata", _MONEY),
-        "borrow_fees": _column(pl.Float64, "paid, pro rata", _MONEY),
-        "total_cost": _column(pl.Float64, "commissions and slippage", _MONEY, checks=[_not_negative()]),
-        "pnl_net": _column(pl.Float64, "pnl_gross - total_cost + dividends - borrow_fees", _MONEY),
-        "pnl_percent": _column(pl.Float64, "pnl_net of entry_price x entry_quantity", _FRACTION),
-        "holding_period_bars": _column(pl.Int64, "bars of the symbol from entry to exit", "bars"),
-        "holding_period_days": _column(pl.Float64, "from entry slice to exit slice", "days"),
-        "stop_loss_level": _column(pl.Float64, "null without a stop", _PER_SHARE, nullable=True),
-        "take_profit_level": _column(pl.Float64, "null without a target", _PER_SHARE, nullable=True),
-        "max_favorable_excursion": _column(pl.Float64, "best unrealised result", _MONEY),
-        "max_adverse_excursion": _column(pl.Float64, "worst unrealised result", _MONEY),
-        "max_favorable_pct": _column(pl.Float64, "best, of the average raw entry", _FRACTION),
-        "max_adverse_pct": _column(pl.Float64, "worst, of the average raw entry", _FRACTION),
-        "ambiguous_bar": _column(pl.Boolean, "the outcome depends on an unknown intrabar order"),
+        "trade_id": column(pl.Int64, "sequence number from 1"),
+        "position_id": column(pl.Int64, "from flat to flat"),
+        "symbol": column(pl.String, "instrument"),
+        "side": column(pl.Enum(SIDES), "direction of the position"),
+        "status": column(pl.Enum(TRADE_STATUSES), "closed: now flat; partial: reduced; open: still held"),
+        "decision_timestamp": instant_column("decision of the first entry"),
+        "entry_timestamp": instant_column("slice of the first entry fill"),
+        "entry_price": column(pl.Float64, "average fill price of the entries", PER_SHARE),
+        "entry_quantity": column(pl.Float64, "quantity of this row, exit date's basis", "shares", checks=[positive()]),
+        "entry_commission": column(pl.Float64, "pro rata", MONEY, checks=[not_negative()]),
+        "entry_slippage": column(pl.Float64, "pro rata", MONEY, checks=[not_negative()]),
+        "exit_decision_timestamp": instant_column("null for protective exits", nullable=True),
+        "exit_timestamp": instant_column("slice of the exit fill", nullable=True),
+        "exit_price": column(pl.Float64, "fill price of the exit", PER_SHARE, nullable=True),
+        "exit_quantity": column(pl.Float64, "quantity closed", "shares", nullable=True),
+        "exit_commission": column(pl.Float64, "commission of the exit", MONEY, checks=[not_negative()]),
+        "exit_slippage": column(pl.Float64, "slippage of the exit", MONEY, checks=[not_negative()]),
+        "exit_reason": column(pl.Enum(EXIT_REASONS), "why it was closed", nullable=True),
+        "pnl_gross": column(pl.Float64, "at raw prices; open rows at the last mark", MONEY),
+        "dividends": column(pl.Float64, "received (negative: paid by a short), pro rata", MONEY),
+        "borrow_fees": column(pl.Float64, "paid, pro rata", MONEY),
+        "total_cost": column(pl.Float64, "commissions and slippage", MONEY, checks=[not_negative()]),
+        "pnl_net": column(pl.Float64, "pnl_gross - total_cost + dividends - borrow_fees", MONEY),
+        "pnl_percent": column(pl.Float64, "pnl_net of entry_price x entry_quantity", FRACTION),
+        "holding_period_bars": column(pl.Int64, "bars of the symbol from entry to exit", "bars"),
+        "holding_period_days": column(pl.Float64, "from entry slice to exit slice", "days"),
+        "stop_loss_level": column(pl.Float64, "null without a stop", PER_SHARE, nullable=True),
+        "take_profit_level": column(pl.Float64, "null without a target", PER_SHARE, nullable=True),
+        "max_favorable_excursion": column(pl.Float64, "best unrealised result", MONEY),
+        "max_adverse_excursion": column(pl.Float64, "worst unrealised result", MONEY),
+        "max_favorable_pct": column(pl.Float64, "best, of the average raw entry", FRACTION),
+        "max_adverse_pct": column(pl.Float64, "worst, of the average raw entry", FRACTION),
+        "ambiguous_bar": column(pl.Boolean, "the outcome depends on an unknown intrabar order"),
     }
     return _schema("trades", columns, key=("trade_id",), meaning="round trips")
 
@@ -395,20 +325,20 @@ def trades_schema() -> pa.DataFrameSchema:
 def portfolio_states_schema() -> pa.DataFrameSchema:
     """Return the schema of portfolio states; context columns follow."""
     columns = {
-        "timestamp": _column(UTC_MICROSECONDS, "slice, after its fills and marks", _INSTANT),
-        "equity": _column(pl.Float64, "cash + positions_value", _MONEY),
-        "cash": _column(pl.Float64, "cash", _MONEY),
-        "positions_value": _column(pl.Float64, "sum of quantity x mark (net)", _MONEY),
-        "num_positions": _column(pl.Int64, "symbols held"),
-        "gross_leverage": _column(
+        "timestamp": instant_column("slice, after its fills and marks"),
+        "equity": column(pl.Float64, "cash + positions_value", MONEY),
+        "cash": column(pl.Float64, "cash", MONEY),
+        "positions_value": column(pl.Float64, "sum of quantity x mark (net)", MONEY),
+        "num_positions": column(pl.Int64, "symbols held"),
+        "gross_leverage": column(
             pl.Float64, "sum of |quantity x mark| / equity", "ratio, null when equity <= 0", nullable=True
         ),
-        "net_leverage": _column(pl.Float64, "positions_value / equity", "ratio, null when equity <= 0", nullable=True),
-        "period_return": _column(pl.Float64, "equity against the row before", _FRACTION, nullable=True),
-        "daily_return": _column(
-            pl.Float64, "equity against the last row of the session before", _FRACTION, nullable=True
+        "net_leverage": column(pl.Float64, "positions_value / equity", "ratio, null when equity <= 0", nullable=True),
+        "period_return": column(pl.Float64, "equity against the row before", FRACTION, nullable=True),
+        "daily_return": column(
+            pl.Float64, "equity against the last row of the session before", FRACTION, nullable=True
         ),
-        "cumulative_return": _column(pl.Float64, "equity against initial capital", _FRACTION),
+        "cumulative_return": column(pl.Float64, "equity against initial capital", FRACTION),
     }
     return _schema("portfolio_states", columns, key=("timestamp",), meaning="portfolio after each slice")
 
@@ -417,21 +347,13 @@ def portfolio_states_schema() -> pa.DataFrameSchema:
 def daily_returns_schema() -> pa.DataFrameSchema:
     """Return the schema of daily returns: the last state of each session."""
     columns = {
-        "session": _column(pl.Date, "trading day"),
-        "timestamp": _column(UTC_MICROSECONDS, "last slice of the session", _INSTANT),
-        "equity": _column(pl.Float64, "at the session's last slice", _MONEY),
-        "daily_return": _column(pl.Float64, "against the session before", _FRACTION, nullable=True),
-        "cumulative_return": _column(pl.Float64, "against initial capital", _FRACTION),
+        "session": column(pl.Date, "trading day"),
+        "timestamp": instant_column("last slice of the session"),
+        "equity": column(pl.Float64, "at the session's last slice", MONEY),
+        "daily_return": column(pl.Float64, "against the session before", FRACTION, nullable=True),
+        "cumulative_return": column(pl.Float64, "against initial capital", FRACTION),
     }
     return _schema("daily_returns", columns, key=("session",), meaning="one row per session")
-
-
-def _positive() -> pa.Check:
-    return _rule("E-RC-NONPOS", lambda c: c > 0, "is not positive", "report this as a defect of the engine")
-
-
-def _not_negative() -> pa.Check:
-    return _rule("E-RC-NEG", lambda c: c >= 0, "is negative", "report this as a defect of the engine")
 
 
 def result_schemas() -> dict[str, pa.DataFrameSchema]:
@@ -448,4 +370,4 @@ def result_schemas() -> dict[str, pa.DataFrameSchema]:
 
 def empty_frame(schema: pa.DataFrameSchema) -> pl.DataFrame:
     """Return a frame without rows that has exactly the columns of `schema`."""
-    return pl.DataFrame(schema={name: column.dtype.type for name, column in schema.columns.items()})
+    return pl.DataFrame(schema={name: each.dtype.type for name, each in schema.columns.items()})

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, time, timedelta
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
 
+from ml4t_backtest.core.choices import require_choice, require_timezone
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.errors import ConfigError, DataValidationError, Violation
+from ml4t_backtest.data.sources import unflagged
+from ml4t_backtest.data.stamps import Stamps
+from ml4t_backtest.errors import ConfigError
 
 BarLabel = Literal["close", "open", "session"]
 DecideAt = Literal["close", "next_open"]
-_SAMPLES = 5
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class BarClock:
         label: What a bar's timestamp in the source means.
         frequency: Length of a bar, `1d` for one bar per session.
         decide_at: When a strategy decides on a slice: at the bar's close, or at the next session's open.
+
+    Raises:
+        ConfigError: A word is none of its choices, or the frequency is no span of time.
     """
 
     calendar: str = "XNYS"
@@ -38,6 +44,13 @@ class BarClock:
     label: BarLabel = "close"
     frequency: str = "1d"
     decide_at: DecideAt = "close"
+
+    def __post_init__(self) -> None:
+        require_timezone(self.timezone)
+        require_choice("bar_label", self.label, get_args(BarLabel))
+        require_choice("decide_at", self.decide_at, get_args(DecideAt))
+        if span_microseconds(self.frequency) == 0:
+            raise ConfigError(f"frequency must be longer than nothing, got {self.frequency!r}")
 
     @property
     def is_daily(self) -> bool:
@@ -65,140 +78,83 @@ def add_instants(bars: pl.DataFrame, clock: BarClock, *, file: str | None = None
         `bars` with `timestamp`, `open_instant`, `decision_instant` as UTC microseconds, rows in the same order.
 
     Raises:
-        DataValidationError: A timestamp is null, of a wrong type, not a session, or contradicts its label.
+        DataValidationError: A timestamp is null, of a wrong type, out of range, not a session, or contradicts its
+            label; everything at once.
     """
-    labels = as_utc(bars["timestamp"], clock.timezone, dataset="prices", file=file)
-    calendar = clock.sessions_around(labels)
-    if labels.dtype == pl.Date or clock.label == "session":
-        instants = _of_sessions(labels, calendar, file)
+    labels = Stamps(bars["timestamp"], clock.timezone, dataset="prices", file=file)
+    calendar = clock.sessions_around(labels.utc)
+    if labels.utc.dtype == pl.Date or clock.label == "session":
+        instants = _of_sessions(labels, clock, calendar)
+    elif clock.is_daily:
+        _refuse_midnights(labels, clock, calendar)
+        instants = _of_daily_stamps(labels.utc, clock, calendar)
     else:
-        _refuse_midnight_labels(labels, clock, calendar, file)
-        instants = _of_stamps(labels, clock, calendar)
+        instants = _of_intraday_stamps(labels.utc, clock, calendar)
+    labels.raise_refused()
     decided = calendar.next_open(instants["timestamp"]) if clock.decide_at == "next_open" else instants["timestamp"]
     return bars.with_columns(instants["timestamp"], instants["open_instant"], decided.alias("decision_instant"))
 
 
-def as_utc(stamps: pl.Series, timezone: str, *, dataset: str, file: str | None = None) -> pl.Series:
+def as_utc(stamps: pl.Series, timezone: str, *, dataset: str, **place: Any) -> pl.Series:
     """Return dates unchanged and datetimes as UTC microseconds; naive ones are read in `timezone`.
 
+    Args:
+        stamps: Dates or datetimes.
+        timezone: Zone of stamps that carry none.
+        dataset: What they belong to, for messages.
+        **place: `file`, `column` and `nullable`, as for `Stamps`.
+
     Raises:
-        DataValidationError: Null or wrong type, or a local time that does not exist or happens twice.
+        DataValidationError: Null, of a wrong type or out of range, or a local time that does not exist or happens
+            twice.
     """
-    if stamps.null_count():
-        raise _time_error("E-TS-NULL", dataset, "timestamp is null", stamps.is_null(), stamps, file, "drop the row")
-    if stamps.dtype == pl.Date:
-        return stamps
-    if not isinstance(stamps.dtype, pl.Datetime):
-        raise DataValidationError(
-            [
-                Violation(
-                    "E-SC-DTYPE",
-                    dataset,
-                    f"timestamp must be Date or Datetime, found {stamps.dtype}",
-                    file=file,
-                    column="timestamp",
-                    hint="cast it in the source; integers need a unit, text a format",
-                )
-            ]
-        )
-    if stamps.dtype.time_zone is not None:
-        return stamps.cast(UTC_MICROSECONDS)
-    return _localize(stamps.cast(pl.Datetime("us")), timezone, dataset, file)
+    read = Stamps(stamps, timezone, dataset=dataset, **place)
+    read.raise_refused()
+    return read.utc
 
 
-def _localize(stamps: pl.Series, timezone: str, dataset: str, file: str | None) -> pl.Series:
-    local = stamps.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
-    if local.null_count():
-        offenders = local.is_null()
-        exists = stamps.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-        missing = exists.is_null().any()
-        code, what = ("E-TS-NONEXIST", "does not exist") if missing else ("E-TS-AMBIG", "happens twice")
-        hint = "store timestamps in UTC or with their zone"
-        raise _time_error(code, dataset, f"local time in {timezone} {what}", offenders, stamps, file, hint)
-    return local.dt.convert_time_zone("UTC").cast(UTC_MICROSECONDS)
+def _of_sessions(labels: Stamps, clock: BarClock, calendar: TradingCalendar) -> pl.DataFrame:
+    days = labels.days(clock.timezone, calendar.timezone)
+    hint = "declare the calendar the data belongs to, or drop the rows"
+    labels.refuse(~calendar.is_session(days), "E-TS-HOLIDAY", f"is no session of {calendar.name}", hint)
+    return pl.DataFrame({"timestamp": calendar.close_of(days), "open_instant": calendar.open_of(days)})
 
 
-def _of_sessions(labels: pl.Series, calendar: TradingCalendar, file: str | None) -> pl.DataFrame:
-    days = labels.cast(pl.Date)
-    outside = ~calendar.is_session(days)
-    if outside.any():
-        hint = "declare the calendar the data belongs to, or drop the rows"
-        raise _time_error("E-TS-HOLIDAY", "prices", f"is no session of {calendar.name}", outside, days, file, hint)
-    rows = calendar.sessions["session"].search_sorted(days, side="left")
-    found = calendar.sessions[rows]
-    return found.select(timestamp="close", open_instant="open")
-
-
-def _of_stamps(labels: pl.Series, clock: BarClock, calendar: TradingCalendar) -> pl.DataFrame:
-    length = timedelta(microseconds=0 if clock.is_daily else span_microseconds(clock.frequency))
-    frame = pl.DataFrame({"label": labels})
-    if clock.label == "open":
-        # The first close after the open, so that the bar opening at a session's open belongs to that session.
-        session = calendar.session_at(labels + timedelta(microseconds=1))
-        close = (
-            pl.col("session_close") if clock.is_daily else pl.min_horizontal(pl.col("label") + length, "session_close")
-        )
-        frame = frame.with_columns(session_close=session["close"])
-        return frame.select(timestamp=close, open_instant=pl.col("label"))
-    session = calendar.session_at(labels)
-    frame = frame.with_columns(session_open=session["open"])
-    start = pl.col("session_open") if clock.is_daily else pl.max_horizontal(pl.col("label") - length, "session_open")
-    # A bar outside sessions precedes the open of the session found: it keeps its own length.
-    outside = pl.col("session_open") >= pl.col("label")
-    return frame.select(
-        timestamp="label", open_instant=pl.when(outside).then(pl.col("label") - length).otherwise(start)
-    )
-
-
-def _refuse_midnight_labels(labels: pl.Series, clock: BarClock, calendar: TradingCalendar, file: str | None) -> None:
+def _refuse_midnights(labels: Stamps, clock: BarClock, calendar: TradingCalendar) -> None:
     """Refuse daily bars stamped at midnight: they are labelled by session, and taken for closes they leak a day."""
-    closes_at_midnight = (calendar.sessions["close"].dt.time() == time(0)).any()
-    if not clock.is_daily or closes_at_midnight or not (labels.dt.time() == time(0)).all():
+    closes = calendar.sessions["close"]
+    if any((closes.dt.convert_time_zone(zone).dt.time() == time(0)).any() for zone in ("UTC", calendar.timezone)):
         return
-    raise DataValidationError(
-        [
-            Violation(
-                "E-TS-LABEL",
-                "prices",
-                f"daily bars are stamped at midnight but declared as bar_label: {clock.label}",
-                file=file,
-                row=0,
-                column="timestamp",
-                value=str(labels[0]),
-                count=labels.len(),
-                hint=f"declare bar_label: session ({clock.calendar} does not close at midnight)",
-            )
-        ]
+    midnight = labels.is_midnight(clock.timezone, calendar.timezone)
+    if clock.label == "open":
+        # In Tokyo trading begins at midnight UTC.
+        midnight &= ~labels.utc.is_in(calendar.sessions["open"].implode())
+    labels.refuse(
+        midnight,
+        "E-TS-LABEL",
+        f"daily bars are stamped at midnight but declared as bar_label: {clock.label}",
+        f"declare bar_label: session ({clock.calendar} does not close at midnight)",
     )
 
 
-def _time_error(
-    code: str,
-    dataset: str,
-    message: str,
-    offenders: pl.Series,
-    stamps: pl.Series,
-    file: str | None,
-    hint: str,
-) -> DataValidationError:
-    rows = [int(row) for row in offenders.arg_true().head(_SAMPLES)]
-    samples = tuple(f"row {row} {stamps[row]}" for row in rows)
-    return DataValidationError(
-        [
-            Violation(
-                code,
-                dataset,
-                message,
-                file=file,
-                row=rows[0],
-                column="timestamp",
-                value=str(stamps[rows[0]]),
-                count=int(offenders.sum()),
-                samples=samples,
-                hint=hint,
-            )
-        ]
-    )
+def _of_daily_stamps(labels: pl.Series, clock: BarClock, calendar: TradingCalendar) -> pl.DataFrame:
+    # The first close after an open, so that the bar opening at a session's open belongs to that session.
+    close = calendar.next_close(labels + _TICK) if clock.label == "open" else labels
+    return pl.DataFrame({"timestamp": close, "open_instant": calendar.open_before(close)})
+
+
+def _of_intraday_stamps(labels: pl.Series, clock: BarClock, calendar: TradingCalendar) -> pl.DataFrame:
+    length = timedelta(microseconds=span_microseconds(clock.frequency))
+    by_open = clock.label == "open"
+    session = calendar.session_at(labels + _TICK if by_open else labels)
+    begins = labels if by_open else labels - length
+    bars = session.select("open", "close").with_columns(begins.alias("begins"), labels.alias("timestamp"))
+    if by_open:
+        bars = bars.with_columns(timestamp=pl.min_horizontal(pl.col("begins") + length, "close"))
+    # A bar outside sessions precedes the open of the session found: it keeps its own length.
+    inside = pl.col("timestamp") > pl.col("open")
+    opened = pl.when(inside).then(pl.max_horizontal("begins", "open")).otherwise("begins")
+    return bars.select("timestamp", open_instant=opened)
 
 
 def infer_frequency(stamps: pl.Series) -> str:
@@ -207,9 +163,10 @@ def infer_frequency(stamps: pl.Series) -> str:
     Args:
         stamps: Dates or datetimes in any order; the first thousand distinct ones are looked at.
     """
-    if stamps.dtype == pl.Date:
+    # What is no time at all is refused by name when it is read.
+    if not isinstance(stamps.dtype, pl.Datetime):
         return "1d"
-    distinct = stamps.head(100_000).unique().sort().head(1_000).cast(UTC_MICROSECONDS).cast(pl.Int64)
+    distinct = unflagged(stamps.head(100_000)).unique().sort().head(1_000).cast(UTC_MICROSECONDS).cast(pl.Int64)
     if distinct.len() < 2:
         return "1d"
     steps = distinct.diff().drop_nulls().value_counts().sort("count", distinct.name, descending=[True, False])

@@ -6,15 +6,16 @@ The only place that talks to `exchange_calendars`. Inside this package an instan
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from datetime import date, timedelta
 from functools import lru_cache
+from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
-from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.errors import DataValidationError, Violation
 
 _PADDING = timedelta(days=15)
 
@@ -24,14 +25,20 @@ class TradingCalendar:
 
     Attributes:
         name: Calendar name of `exchange_calendars`, for example `XNYS`.
+        timezone: Zone of the exchange.
         sessions: Frame `session` (Date), `open`, `close` (Datetime us UTC), one row per session, ascending. Early
             closes are in `close`.
     """
 
     def __init__(self, name: str, first: date, last: date) -> None:
-        """Load the sessions from two weeks before `first` to two weeks after `last`."""
+        """Load the sessions from two weeks before `first` to two weeks after `last`.
+
+        Raises:
+            ConfigError: No calendar has this name.
+            DataValidationError: The exchange's sessions are not recorded for these dates.
+        """
         self.name = name
-        self.sessions = _sessions(name, first - _PADDING, last + _PADDING)
+        self.timezone, self.sessions = _sessions(name, first, last)
 
     def __repr__(self) -> str:
         days = self.sessions["session"]
@@ -41,28 +48,40 @@ class TradingCalendar:
         """Return for each instant the session it belongs to: the first one whose close is at or after it.
 
         Args:
-            instants: Datetimes (us, UTC), any order, no nulls.
+            instants: Datetimes (us, UTC), any order.
 
         Returns:
-            Frame `session, open, close`, aligned with `instants`.
+            Frame `session, open, close`, aligned with `instants`; null where no such session is recorded.
         """
         position = self.sessions["close"].search_sorted(instants, side="left")
-        return self.sessions[position]
+        return self.sessions.select(pl.all().gather(position, null_on_oob=True))
 
     def next_open(self, instants: pl.Series) -> pl.Series:
-        """Return for each instant the first session open at or after it."""
-        return self.sessions["open"].gather(self.sessions["open"].search_sorted(instants, side="left"))
+        """Return for each instant the first session open at or after it, null after the last session."""
+        return _gather(self.sessions["open"], self.sessions["open"].search_sorted(instants, side="left"))
 
     def next_close(self, instants: pl.Series) -> pl.Series:
-        """Return for each instant the first session close at or after it."""
-        return self.sessions["close"].gather(self.sessions["close"].search_sorted(instants, side="left"))
+        """Return for each instant the first session close at or after it, null after the last session."""
+        return _gather(self.sessions["close"], self.sessions["close"].search_sorted(instants, side="left"))
+
+    def open_before(self, instants: pl.Series) -> pl.Series:
+        """Return for each instant the last session open strictly before it."""
+        following = self.sessions["open"].search_sorted(instants, side="left")
+        return _gather(self.sessions["open"].shift(1), following)
 
     def open_of(self, days: pl.Series) -> pl.Series:
         """Return for each date the open of the first session on or after it, null after the last session."""
-        row = self.sessions["session"].search_sorted(days, side="left")
-        return self.sessions["open"].gather(row, null_on_oob=True)
+        return _gather(self.sessions["open"], self.sessions["session"].search_sorted(days, side="left"))
+
+    def open_after(self, days: pl.Series) -> pl.Series:
+        """Return for each date the open of the first session after it, null after the last session."""
+        return _gather(self.sessions["open"], self.sessions["session"].search_sorted(days, side="right"))
 
     def close_of(self, days: pl.Series) -> pl.Series:
+        """Return for each date the close of the first session on or after it, null after the last session."""
+        return _gather(self.sessions["close"], self.sessions["session"].search_sorted(days, side="left"))
+
+    def last_close_of(self, days: pl.Series) -> pl.Series:
         """Return for each date the close of the last session on or before it, null before the first session."""
         row = self.sessions["session"].search_sorted(days, side="right").cast(pl.Int64) - 1
         return self.sessions["close"].gather(row.set(row < 0, None), null_on_oob=True)
@@ -79,21 +98,23 @@ def calendar_names() -> list[str]:
     return sorted(exchange_calendars.get_calendar_names())
 
 
-@lru_cache(maxsize=16)
-def _sessions(name: str, first: date, last: date) -> pl.DataFrame:
-    import exchange_calendars
-    import pandas as pd
+def _gather(moments: pl.Series, position: pl.Series) -> pl.Series:
+    return moments.gather(position, null_on_oob=True)
 
-    names = calendar_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=3) or names[:3]
-        raise ConfigError(f"calendar {name!r} is unknown; nearest: {', '.join(near)}")
-    with warnings.catch_warnings():
-        # A notice of pandas 3 to the library about its own code; nothing a user of this package could act on.
-        warnings.filterwarnings("ignore", message="Series.values returning an ndarray")
-        # Without an explicit start the library reaches back twenty years only.
-        schedule = exchange_calendars.get_calendar(name, start=pd.Timestamp(first), end=pd.Timestamp(last)).schedule
-    return pl.DataFrame(
+
+@lru_cache(maxsize=16)
+def _sessions(name: str, first: date, last: date) -> tuple[str, pl.DataFrame]:
+    require_choice("calendar", name, calendar_names())
+    try:
+        with warnings.catch_warnings():
+            # Notices of pandas to the library about its own code; nothing a user of this package could act on.
+            warnings.simplefilter("ignore")
+            calendar = _recorded(name, first, last)
+    except (ValueError, OverflowError) as error:
+        text = f"calendar {name} has no record of the sessions from {first} to {last} ({error})"
+        raise DataValidationError([Violation("E-TS-RANGE", "calendar", text, hint="check the dates")]) from error
+    schedule = calendar.schedule
+    sessions = pl.DataFrame(
         {
             "session": schedule.index.to_numpy().astype("datetime64[us]"),
             "open": schedule["open"].dt.tz_localize(None).to_numpy().astype("datetime64[us]"),
@@ -103,3 +124,20 @@ def _sessions(name: str, first: date, last: date) -> pl.DataFrame:
         pl.col("session").cast(pl.Date),
         pl.col("open", "close").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS),
     )
+    return str(calendar.tz), sessions
+
+
+def _recorded(name: str, first: date, last: date) -> Any:
+    """Return the library's calendar with two weeks around the span, or less where its record ends."""
+    import exchange_calendars
+    import pandas as pd
+
+    # Without an explicit start the library reaches back twenty years only.
+    start, end = pd.Timestamp(first - _PADDING), pd.Timestamp(last + _PADDING)
+    try:
+        return exchange_calendars.get_calendar(name, start=start, end=end)
+    except ValueError:
+        known = exchange_calendars.get_calendar(name)
+        start = min(max(start, known.bound_min() or start), pd.Timestamp(first))
+        end = max(min(end, known.bound_max() or end), pd.Timestamp(last))
+        return exchange_calendars.get_calendar(name, start=start, end=end)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.chunk import Chunk, slice_offsets
+from ml4t_backtest.core.columns import every_rule_holds
 from ml4t_backtest.core.instants import instants, to_datetime, to_instant
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_frequency
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.preparer import DataPreparer, ValueSource, join_context, load_values
+from ml4t_backtest.data.checked_bars import CheckedBars, check_bars
+from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
+from ml4t_backtest.data.preparer import DataPreparer, column_names, join_context
+from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, validate
-from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.errors import ConfigError, CorruptDatasetError
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 Slice = tuple[datetime, pl.DataFrame, Mapping[str, Any]]
 _PREPARED = ("open_instant", "decision_instant")
@@ -103,13 +112,27 @@ class PolarsDataFeed:
         self.notes: tuple[str, ...] = ()
         self._chunk = _checked_chunk(chunk)
         self._file = describe(asset_data)
-        clock = _clock(asset_data, calendar, timezone, bar_label, frequency, decide_at)
-        bars = self._bars_of(asset_data, signals_data, signal_available_at, clock)
-        self._context = self._context_of(context_data, context_available_at, bars, clock)
-        self._timestamps = _distinct_timestamps(bars)
-        self.calendar = clock.sessions_around(self._timestamps)
-        self._bars, self.trading_start = self._restrict(bars, start, end, warm_up_days)
-        self.symbols = _distinct_symbols(self._bars)
+        _check_levels(validation, warm_up_days)
+        _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
+        _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
+        names = column_names(self.signal_columns, self.indicator_columns, self.context_columns)
+        check_names("asset_data", names)
+        prepared = signals_data is None and _is_prepared(asset_data)
+        length = frequency or ("1d" if prepared else _frequency_of(asset_data))
+        clock = BarClock(calendar, timezone, bar_label, length, decide_at)
+        bars = (
+            self._prepared_bars(asset_data)
+            if prepared
+            else self._raw_bars(asset_data, signals_data, signal_available_at, clock)
+        )
+        self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
+        self.calendar = clock.sessions_around(bars.slices["timestamp"])
+        begin, finish = _begin(start, self.calendar, clock), _finish(end, self.calendar, clock)
+        self.trading_start = None if begin is None else to_instant(begin)
+        first = None if begin is None else begin - timedelta(days=warm_up_days)
+        self._slices = _within_span(bars.slices, first, finish, f"{start or 'its begin'} and {end or 'its end'}")
+        self._bars = bars.rows
+        self.symbols = _symbols_within(bars.symbols, self._slices["timestamp"])
 
     def __iter__(self) -> Iterator[Slice]:
         """Yield `(timestamp, rows, context)` per slice."""
@@ -120,19 +143,29 @@ class PolarsDataFeed:
 
     def __len__(self) -> int:
         """Return the number of slices."""
-        return self._timestamps.len()
+        return self._slices.height
 
     def __repr__(self) -> str:
-        rows = collect(self._bars.select(pl.len())).item()
-        span = "empty" if not len(self) else f"{self._timestamps[0]:%Y-%m-%d} to {self._timestamps[-1]:%Y-%m-%d}"
+        rows, stamps = self._slices["rows"].sum(), self._slices["timestamp"]
+        span = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}"
         names = ", ".join((*self.signal_columns, *self.indicator_columns, *self.context_columns))
         return f"PolarsDataFeed({rows:,} rows, {len(self.symbols)} symbols, {span}, columns: {names or 'prices only'})"
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the data chunk by chunk."""
-        edges = list(_edges(self._timestamps, self._chunk))
-        for number, (first, last) in enumerate(edges, start=1):
+        """Yield the data chunk by chunk.
+
+        Raises:
+            CorruptDatasetError: The rows are not those that were checked: a file was replaced, or a lazy frame claims
+                an order that its rows do not have.
+        """
+        edges = list(_edges(self._slices, self._chunk))
+        for number, (first, last, height) in enumerate(edges, start=1):
             rows = collect(self._bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
+            if rows.height != height:
+                raise CorruptDatasetError(
+                    f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "
+                    "checked: it changed meanwhile, or its rows are flagged as sorted and are not"
+                )
             yield self._as_chunk(rows.sort("timestamp", "symbol"), is_last=number == len(edges))
 
     def _as_chunk(self, rows: pl.DataFrame, *, is_last: bool) -> Chunk:
@@ -160,82 +193,54 @@ class PolarsDataFeed:
         known = stamps.to_frame("timestamp").join(self._context, on="timestamp", how="left", maintain_order="left")
         return known.select(self.context_columns).to_dicts()
 
-    def _bars_of(self, source: Source, signals: Source | None, rule: str | None, clock: BarClock) -> pl.LazyFrame:
-        """Return prepared bars: as they lie when the source is prepared, otherwise prepared here in memory."""
+    def _prepared_bars(self, source: Source) -> CheckedBars:
+        """Return prepared bars as they lie, every row checked."""
         lazy = scan(source, dataset="asset_data")
-        names = schema_of(lazy, file=self._file).names()
-        if signals is None and all(name in names for name in _PREPARED):
-            columns = list(schemas.asset_data_schema(self.signal_columns, self.indicator_columns).columns)
-            require_columns(lazy, columns, dataset="asset_data", file=self._file)
-            bars = lazy.select(columns).with_columns(pl.col("symbol").cast(pl.String))
-            self._check(bars)
-            return bars
-        preparer = DataPreparer(clock)
-        if signals is None:
-            own = self.signal_columns
-            stamped = [f"{name}_available_at" for name in own if f"{name}_available_at" in names]
-            preparer.add_prices(source, indicators=[*self.indicator_columns, *own], extra=stamped)
-            return self._with_declared_signals(preparer.prepare().asset_data).lazy()
-        preparer.add_prices(source, indicators=self.indicator_columns)
-        preparer.add_signals(ValueSource(signals, self.signal_columns, available_at=rule))
-        return preparer.prepare().asset_data.lazy()
-
-    def _check(self, bars: pl.LazyFrame) -> None:
-        """Check every row of prepared bars before the first slice is delivered, a million rows at a time."""
         schema = schemas.asset_data_schema(self.signal_columns, self.indicator_columns)
-        sizes = collect(bars.select("timestamp"), file=self._file).group_by("timestamp").len().sort("timestamp")
-        parts = sizes.group_by(pl.col("len").cum_sum() // _ROWS_CHECKED_AT_ONCE, maintain_order=True)
-        spans = parts.agg(first=pl.col("timestamp").first(), last=pl.col("timestamp").last())
-        for first, last in spans.select("first", "last").iter_rows():
-            rows = collect(bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
-            validate(rows, schema, file=self._file)
+        require_columns(lazy, list(schema.columns), dataset="asset_data", file=self._file)
+        rows = lazy.select(list(schema.columns))
+        if schema_of(rows, file=self._file)["symbol"] in (pl.Categorical, pl.Enum):
+            rows = rows.with_columns(pl.col("symbol").cast(pl.String))
+        return check_bars(rows, schema, file=self._file, at_once=_ROWS_CHECKED_AT_ONCE)
 
-    def _with_declared_signals(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """Complete signals that came joined to the bars; without a time of their own they are known at the close."""
-        assumed = [name for name in self.signal_columns if f"{name}_available_at" not in bars.columns]
+    def _raw_bars(self, source: Source, signals: Source | None, rule: str | None, clock: BarClock) -> CheckedBars:
+        """Return bars prepared here in memory, with their own signals or those of another source."""
+        if signals is None:
+            return self._joined_bars(source, clock)
+        preparer = DataPreparer(clock).add_prices(source, indicators=self.indicator_columns)
+        preparer.add_signals(ValueSource(signals, self.signal_columns, available_at=rule))
+        return CheckedBars.of(preparer.prepare().asset_data)
+
+    def _joined_bars(self, source: Source, clock: BarClock) -> CheckedBars:
+        """Return raw bars, whose signals came joined to them."""
+        own, found = self.signal_columns, schema_of(scan(source, dataset="prices"), file=self._file)
+        stated = [name for name in own if f"{name}_available_at" in found]
+        assumed = [name for name in own if name not in stated]
         if assumed:
             self.notes += (f"taken as known at each bar's close, as nothing says otherwise: {', '.join(assumed)}",)
-        return bars.with_columns(
-            *(pl.col("timestamp").alias(f"{name}_available_at") for name in assumed),
-            *(pl.lit(True).alias(f"{name}_is_new") for name in self.signal_columns),
-        )
+        moments = [f"{name}_available_at" for name in stated]
+        prices = load_prices(source, clock, indicators=[*self.indicator_columns, *own], extra=moments)
+        validate(prices, schemas.prices_schema(), file=self._file)
+        bars = declare_known(prices, own)
+        validate(bars, schemas.asset_data_schema(own, self.indicator_columns), file=self._file)
+        return CheckedBars.of(bars.sort("timestamp", "symbol"))
 
     def _context_of(
-        self, source: Source | None, rule: str | None, bars: pl.LazyFrame, clock: BarClock
+        self, source: Source | None, rule: str | None, slices: pl.DataFrame, clock: BarClock
     ) -> pl.DataFrame | None:
         if source is None:
             return None
+        file, decisions = describe(source), slices.select("timestamp", "decision_instant")
         lazy, schema = scan(source, dataset="context_data"), schemas.context_data_schema(self.context_columns)
-        if set(schema.columns) <= set(schema_of(lazy, file=describe(source)).names()):
-            context = collect(lazy.select(list(schema.columns)), file=describe(source))
-            validate(context, schema, file=describe(source))
+        if set(schema.columns) <= set(schema_of(lazy, file=file).names()):
+            context = collect(lazy.select(list(schema.columns)), file=file)
+            validate(context, schema, file=file)
+            _check_against(decisions, context, schema, file)
             return context
         spec = ValueSource(source, self.context_columns, available_at=rule)
         rows = load_values(spec, clock, by_symbol=False)
-        validate(rows, schemas.context_schema(spec.names), file=describe(source))
-        return join_context(collect(bars.select("timestamp", "decision_instant")), [(spec, rows)])
-
-    def _restrict(
-        self,
-        bars: pl.LazyFrame,
-        start: date | datetime | None,
-        end: date | datetime | None,
-        warm_up_days: int,
-    ) -> tuple[pl.LazyFrame, int | None]:
-        """Return the bars of the span with its warm-up, and the first traded instant."""
-        first, last = _begin(start, self.calendar), _finish(end, self.calendar)
-        stamps = self._timestamps
-        begin = None if first is None else first - timedelta(days=warm_up_days)
-        if begin is not None:
-            stamps = stamps.filter(stamps >= begin)
-        if last is not None:
-            stamps = stamps.filter(stamps <= last)
-        if stamps.is_empty():
-            available = f"{self._timestamps[0]:%Y-%m-%d} to {self._timestamps[-1]:%Y-%m-%d}"
-            raise ConfigError(f"no data between {start or 'its begin'} and {end or 'its end'}: it spans {available}")
-        self._timestamps = stamps
-        inside = pl.col("timestamp").is_between(pl.lit(stamps[0]), pl.lit(stamps[-1]))
-        return bars.filter(inside), None if first is None else to_instant(first)
+        validate(rows, schemas.context_schema(spec.names), file=file)
+        return join_context(decisions, [(spec, rows)])
 
 
 def _checked_chunk(chunk: str | int) -> str | int:
@@ -244,49 +249,89 @@ def _checked_chunk(chunk: str | int) -> str | int:
     raise ConfigError(f"chunk must be a span such as '1mo', '1w', '1y' or a number of slices, got {chunk!r}")
 
 
-def _clock(
-    source: Source, calendar: str, timezone: str, label: BarLabel, frequency: str | None, decide_at: DecideAt
-) -> BarClock:
-    if frequency is None:
-        lazy = scan(source, dataset="asset_data")
-        require_columns(lazy, ["timestamp"], dataset="asset_data", file=describe(source))
-        frequency = infer_frequency(collect(lazy.select("timestamp"), file=describe(source)).to_series())
-    return BarClock(calendar, timezone, label, frequency, decide_at)
+def _check_levels(validation: str, warm_up_days: int) -> None:
+    require_choice("validation", validation, get_args(ValidationLevel))
+    if not isinstance(warm_up_days, int) or warm_up_days < 0:
+        raise ConfigError(f"warm_up_days must be a whole number from 0, got {warm_up_days!r}")
 
 
-def _distinct_timestamps(bars: pl.LazyFrame) -> pl.Series:
-    return collect(bars.select("timestamp")).to_series().unique().sort()
+def _check_use(what: str, source: Source | None, columns: str, names: Sequence[str], rule: str | None) -> None:
+    """Refuse arguments that would have no effect."""
+    if isinstance(names, str):
+        raise ConfigError(f"{columns} must be a list of names, got the text {names!r}")
+    if source is not None and not names:
+        raise ConfigError(f"{what} is given, but {columns} names none of its columns")
+    if source is None and names and what == "context_data":
+        raise ConfigError(f"{columns} names {', '.join(names)}, but there is no {what}")
+    if source is None and rule is not None:
+        raise ConfigError(f"{rule!r} says when rows of {what} became known, but there is no {what}")
 
 
-def _distinct_symbols(bars: pl.LazyFrame) -> list[str]:
-    symbols = collect(bars.select("symbol")).to_series().unique().drop_nulls().sort()
-    return [str(symbol) for symbol in symbols]
+def _check_against(
+    decisions: pl.DataFrame, context: pl.DataFrame, schema: pa.DataFrameSchema, file: str | None
+) -> None:
+    """Refuse context that was known at its own decision instants, but not at those of the bars it is shown with."""
+    theirs = decisions.rename({"decision_instant": ""})
+    decided = context.join(theirs, on="timestamp", how="left", maintain_order="left")
+    earlier = decided.with_columns(decision_instant=pl.min_horizontal("decision_instant", ""))
+    if not earlier.select(every_rule_holds(schema)).item():
+        validate(earlier, schema, file=file)
 
 
-def _edges(stamps: pl.Series, chunk: str | int) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the first and last timestamp of each chunk."""
-    if isinstance(chunk, int):
-        groups = pl.Series("g", np.arange(stamps.len()) // chunk)
-    else:
-        groups = stamps.dt.truncate(chunk).alias("g")
-    spans = pl.DataFrame({"g": groups, "t": stamps}).group_by("g", maintain_order=True)
-    for _, first, last in spans.agg(first=pl.col("t").first(), last=pl.col("t").last()).iter_rows():
-        yield first, last
+def _is_prepared(source: Source) -> bool:
+    found = schema_of(scan(source, dataset="asset_data"), file=describe(source))
+    return all(name in found for name in _PREPARED)
 
 
-def _begin(start: date | datetime | None, calendar: TradingCalendar) -> datetime | None:
+def _frequency_of(source: Source) -> str:
+    lazy, file = scan(source, dataset="asset_data"), describe(source)
+    require_columns(lazy, ["timestamp"], dataset="asset_data", file=file)
+    return infer_frequency(collect(lazy.select("timestamp"), file=file).to_series())
+
+
+def _within_span(slices: pl.DataFrame, first: datetime | None, last: datetime | None, asked: str) -> pl.DataFrame:
+    stamp = pl.col("timestamp")
+    after = pl.lit(True) if first is None else stamp >= pl.lit(first)
+    before = pl.lit(True) if last is None else stamp <= pl.lit(last)
+    inside = slices.filter(after & before)
+    if inside.is_empty():
+        stamps = slices["timestamp"]
+        raise ConfigError(f"no data between {asked}: it spans {stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}")
+    return inside
+
+
+def _symbols_within(symbols: pl.DataFrame, stamps: pl.Series) -> list[str]:
+    inside = (pl.col("last") >= stamps[0]) & (pl.col("first") <= stamps[-1])
+    return [str(symbol) for symbol in symbols.filter(inside)["symbol"]]
+
+
+def _edges(slices: pl.DataFrame, chunk: str | int) -> Iterator[tuple[datetime, datetime, int]]:
+    """Yield the first and last timestamp of each chunk and the number of its rows."""
+    stamp = pl.col("timestamp")
+    number = pl.int_range(pl.len()) // chunk if isinstance(chunk, int) else stamp.dt.truncate(chunk)
+    parts = slices.group_by(number.alias("chunk"), maintain_order=True)
+    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum())
+    yield from spans.select("first", "last", "height").iter_rows()
+
+
+def _moment(moment: datetime, clock: BarClock) -> datetime:
+    """Return an instant in UTC; without a zone it is read in the declared one."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(clock.timezone))).astimezone(UTC)
+
+
+def _begin(start: date | datetime | None, calendar: TradingCalendar, clock: BarClock) -> datetime | None:
     """Return the first instant of a span that starts with session `start` (or at the instant itself)."""
     if start is None or isinstance(start, datetime):
-        return start
+        return None if start is None else _moment(start, clock)
     opened: datetime = calendar.open_of(pl.Series([_within(start, calendar)]))[0]
     # Strictly after the open: on a calendar without breaks the session before closes at this very instant.
     return opened + timedelta(microseconds=1)
 
 
-def _finish(end: date | datetime | None, calendar: TradingCalendar) -> datetime | None:
+def _finish(end: date | datetime | None, calendar: TradingCalendar, clock: BarClock) -> datetime | None:
     """Return the last instant of a span that ends with session `end`, inclusive."""
     if end is None or isinstance(end, datetime):
-        return end
+        return None if end is None else _moment(end, clock)
     closes = calendar.sessions.filter(pl.col("session") <= _within(end, calendar))["close"]
     closed: datetime = closes[-1]
     return closed

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
+from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.errors import ConfigError
 
 AvailabilityRule = Literal["market_open", "market_close", "next_day"]
-AVAILABILITY_RULES = ("market_open", "market_close", "next_day")
 _DECISION = "decision_instant"
 
 
@@ -34,23 +33,14 @@ def availability(stamps: pl.Series, rule: str, calendar: TradingCalendar, latenc
     Raises:
         ConfigError: The rule is unknown.
     """
-    if rule not in AVAILABILITY_RULES:
-        raise ConfigError(f"signal_available_at must be one of {', '.join(AVAILABILITY_RULES)}, got {rule!r}")
+    require_choice("available_at (signal_available_at, context_available_at)", rule, get_args(AvailabilityRule))
     by_date = stamps.dtype == pl.Date
-    opens, closes = calendar.sessions["open"], calendar.sessions["close"]
-    session = (
-        calendar.sessions["session"].search_sorted(stamps, side="left")
-        if by_date
-        else closes.search_sorted(stamps, side="left")
-    )
     if rule == "market_close":
-        known = closes.gather(session)
+        known = calendar.close_of(stamps) if by_date else calendar.next_close(stamps)
     elif rule == "market_open":
-        known = opens.gather(session) if by_date else calendar.next_open(stamps)
-    elif by_date:
-        known = opens.gather(calendar.sessions["session"].search_sorted(stamps, side="right"))
+        known = calendar.open_of(stamps) if by_date else calendar.next_open(stamps)
     else:
-        known = opens.gather(session + 1)
+        known = calendar.open_after(stamps if by_date else calendar.session_at(stamps)["session"])
     return (known + timedelta(microseconds=span_microseconds(latency))).alias("available_at")
 
 
@@ -76,14 +66,46 @@ def join_known(
         shows a row) for signals.
     """
     by = ["symbol"] if by_symbol else []
-    known = (
-        _never_superseded(rows, by)
-        .select(*by, "available_at", pl.col("timestamp").alias("_about"), *names)
-        .with_row_index("_row")
+    # Only keys take part in the search, so that value columns may have any name.
+    seen = _rows_seen(bars.select(*by, _DECISION), rows.select(*by, "timestamp", "available_at"), by, max_age)
+    known = rows["available_at"].cast(UTC_MICROSECONDS).gather(seen["row"])
+    shown: list[pl.Series] = []
+    for name in names:
+        shown += [rows[name].gather(seen["row"]), known.alias(f"{name}_available_at")]
+        shown += [seen["is_new"].alias(f"{name}_is_new")] if by_symbol else []
+    return bars.with_columns(shown)
+
+
+def declare_known(bars: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Complete signals that came joined to the bars.
+
+    One without NAME_available_at is taken as known at each bar's timestamp, and new on each. The others are new on
+    the first bar of a symbol that shows their moment.
+
+    Args:
+        bars: Frame with `timestamp`, `symbol`, the columns `names` and perhaps NAME_available_at, in any order.
+        names: Signal columns.
+    """
+    stated = [name for name in names if f"{name}_available_at" in bars.columns]
+    assumed = [name for name in names if name not in stated]
+    known = [pl.col(f"{name}_available_at") for name in stated]
+    new = [moment.is_not_null() & moment.ne_missing(moment.shift(1)) for moment in known]
+    return bars.with_columns(
+        *(pl.col("timestamp").alias(f"{name}_available_at") for name in assumed),
+        *(pl.lit(True).alias(f"{name}_is_new") for name in assumed),
+        *(
+            first.over("symbol", order_by="timestamp").alias(f"{name}_is_new")
+            for name, first in zip(stated, new, strict=True)
+        ),
     )
+
+
+def _rows_seen(bars: pl.DataFrame, rows: pl.DataFrame, by: Sequence[str], max_age: str | None) -> pl.DataFrame:
+    """Return for each bar the number of the row it sees, null without one, and whether it is the first to see it."""
+    known = _never_superseded(rows.with_row_index("row"), by)
     joined = (
-        bars.with_row_index("_position")
-        .sort(*by, _DECISION, "_position")
+        bars.with_row_index("position")
+        .sort(*by, _DECISION, "position")
         .join_asof(
             known,
             left_on=_DECISION,
@@ -95,9 +117,11 @@ def join_known(
         )
     )
     if max_age is not None:
-        joined = _forget_old(joined, names, max_age)
-    joined = joined.with_columns(_is_new(by).alias("_is_new")).sort("_position")
-    return joined.select(*bars.columns, *_shown(names, with_is_new=by_symbol))
+        fresh = pl.col(_DECISION) - pl.col("timestamp") <= timedelta(microseconds=span_microseconds(max_age))
+        joined = joined.with_columns(pl.when(fresh).then("row").alias("row"))
+    before = pl.col("row").shift(1).over(by) if by else pl.col("row").shift(1)
+    is_new = pl.col("row").is_not_null() & pl.col("row").ne_missing(before)
+    return joined.select("position", "row", is_new=is_new).sort("position")
 
 
 def _never_superseded(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
@@ -113,25 +137,3 @@ def _never_superseded(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         .unique([*by, "available_at"], keep="last", maintain_order=True)
         .sort(*by, "available_at")
     )
-
-
-def _forget_old(joined: pl.DataFrame, names: Sequence[str], max_age: str) -> pl.DataFrame:
-    age = pl.col(_DECISION) - pl.col("_about")
-    fresh = age <= timedelta(microseconds=span_microseconds(max_age))
-    return joined.with_columns(
-        pl.when(fresh).then(pl.col(name)).alias(name) for name in (*names, "available_at", "_row")
-    )
-
-
-def _is_new(by: Sequence[str]) -> pl.Expr:
-    row = pl.col("_row").cast(pl.Int64)
-    before = row.shift(1).over(by) if by else row.shift(1)
-    return row.is_not_null() & row.ne_missing(before)
-
-
-def _shown(names: Sequence[str], *, with_is_new: bool) -> list[pl.Expr]:
-    shown: list[pl.Expr] = []
-    for name in names:
-        shown += [pl.col(name), pl.col("available_at").cast(UTC_MICROSECONDS).alias(f"{name}_available_at")]
-        shown += [pl.col("_is_new").alias(f"{name}_is_new")] if with_is_new else []
-    return shown

@@ -1,17 +1,23 @@
-"""Where rows come from: a Parquet file, a folder, a glob, a DataFrame or a LazyFrame."""
+"""Where rows come from: a Parquet file, a folder, a glob, a DataFrame or a LazyFrame.
+
+The entry of everything that is read. Sortedness flags are taken off here: a flag is a claim of whoever made the data,
+and the `min`, `sort` and comparisons of Polars believe it.
+"""
 
 from __future__ import annotations
 
 import difflib
-import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
-from ml4t_backtest.errors import BacktestError, CorruptDatasetError, DataValidationError, Violation
+from ml4t_backtest.data.parquet_files import reading, scan_files
+from ml4t_backtest.errors import DataValidationError, Violation
 
 Source = str | Path | pl.DataFrame | pl.LazyFrame
+Columnar = TypeVar("Columnar", pl.DataFrame, pl.Series)
 _OTHER_NAMES = {
     "symbol": ("ticker", "asset", "instrument", "Symbol", "sym"),
     "timestamp": ("date", "datetime", "time", "Date", "ts"),
@@ -23,25 +29,32 @@ def scan(source: Source, *, columns: Mapping[str, str] | None = None, dataset: s
 
     Args:
         source: Path of a Parquet file or folder (hive-partitioned or not), a glob, or a Polars frame.
-        columns: This package's name -> the source's name, for columns that are called otherwise there.
+        columns: This package's name -> the source's name, for columns that are called otherwise there. A column of
+            the source that has this package's name already gives way to the mapped one.
         dataset: What it is, for messages (`prices`, `signals`, ...).
 
     Raises:
-        DataValidationError: The path does not exist, holds no Parquet, or a mapped column is absent.
+        DataValidationError: The path does not exist, holds no Parquet, or a mapped column is absent; files differ;
+            or the source is of no such type.
         CorruptDatasetError: The file is no readable Parquet file.
     """
     if isinstance(source, pl.DataFrame):
-        lazy = source.lazy()
+        lazy = unflagged(source).lazy()
     elif isinstance(source, pl.LazyFrame):
         lazy = source
+    elif not isinstance(source, (str, Path)):
+        raise DataValidationError([_no_source(source, dataset)])
+    elif "://" in str(source):
+        with reading(source):
+            lazy = pl.scan_parquet(str(source), hive_partitioning=True)
     else:
-        lazy = _scan_parquet(str(source), dataset)
+        lazy = scan_files(str(source), dataset)
     return _rename(lazy, columns or {}, dataset, describe(source))
 
 
 def describe(source: Source) -> str | None:
     """Return the path of a source for messages, or None for a frame in memory."""
-    return None if isinstance(source, (pl.DataFrame, pl.LazyFrame)) else str(source)
+    return str(source) if isinstance(source, (str, Path)) else None
 
 
 def collect(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.DataFrame:
@@ -50,12 +63,8 @@ def collect(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.DataFrame:
     Raises:
         CorruptDatasetError: A file turned out to be unreadable.
     """
-    try:
-        return lazy.collect(engine="in-memory")
-    except pl.exceptions.PolarsError as error:
-        raise CorruptDatasetError(f"{file or 'the data'} cannot be read: {_first_line(error)}") from error
-    except OSError as error:
-        raise CorruptDatasetError(f"{file or 'the data'} cannot be read: {_first_line(error)}") from error
+    with reading(file):
+        return unflagged(lazy.collect(engine="in-memory"))
 
 
 def schema_of(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.Schema:
@@ -64,48 +73,22 @@ def schema_of(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.Schema:
     Raises:
         CorruptDatasetError: The file is no Parquet file.
     """
-    try:
+    with reading(file):
         return lazy.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        hint = _looks_like(file)
-        raise CorruptDatasetError(
-            f"{file or 'the data'} is no readable Parquet file{hint}: {_first_line(error)}"
-        ) from error
 
 
-def _scan_parquet(path: str, dataset: str) -> pl.LazyFrame:
-    if "://" in path:
-        return pl.scan_parquet(path, hive_partitioning=True)
-    local = Path(path).expanduser()
-    if local.is_dir():
-        path = str(local / "**" / "*.parquet")
-        if not any(local.rglob("*.parquet")):
-            raise _no_file("E-DS-EMPTY", dataset, str(local.absolute()), "the folder holds no Parquet file")
-        return pl.scan_parquet(path, hive_partitioning=True, hive_schema=_hive_schema(local))
-    if any(letter in path for letter in "*?["):
-        if not glob.glob(path, recursive=True):
-            raise _no_file("E-DS-EMPTY", dataset, path, "no file matches the pattern")
-    elif not local.exists():
-        raise _no_file("E-FL-MISSING", dataset, str(local.absolute()), "the file does not exist")
-    elif not local.is_file():
-        raise _no_file("E-FL-KIND", dataset, str(local.absolute()), "the path is neither a file nor a folder")
-    return pl.scan_parquet(str(local))
-
-
-def _hive_schema(folder: Path) -> dict[str, pl.DataType]:
-    """Read every hive key as text: otherwise `symbol=0700` becomes the number 700."""
-    keys = sorted(
-        {
-            part.split("=", 1)[0]
-            for file in folder.rglob("*.parquet")
-            for part in file.relative_to(folder).parts[:-1]
-            if "=" in part
-        }
-    )
-    return {key: pl.String() for key in keys}
+def unflagged(data: Columnar) -> Columnar:
+    """Return the same values without a sortedness flag on any column."""
+    if isinstance(data, pl.DataFrame):
+        flagged = [name for name, flags in data.flags.items() if any(flags.values())]
+        return data.with_columns(unflagged(data[name]) for name in flagged) if flagged else data
+    # Rows gathered by number are in no order that Polars knows of.
+    return data.gather(pl.int_range(data.len(), eager=True)) if any(data.flags.values()) else data
 
 
 def _rename(lazy: pl.LazyFrame, columns: Mapping[str, str], dataset: str, file: str | None) -> pl.LazyFrame:
+    if not columns:
+        return lazy
     found = schema_of(lazy, file=file).names()
     absent = [
         Violation(
@@ -121,10 +104,10 @@ def _rename(lazy: pl.LazyFrame, columns: Mapping[str, str], dataset: str, file: 
     ]
     if absent:
         raise DataValidationError(absent)
-    return lazy.rename({theirs: ours for ours, theirs in columns.items() if ours != theirs})
+    return lazy.with_columns(pl.col(theirs).alias(ours) for ours, theirs in columns.items() if ours != theirs)
 
 
-def require_columns(lazy: pl.LazyFrame, needed: list[str], *, dataset: str, file: str | None = None) -> None:
+def require_columns(lazy: pl.LazyFrame, needed: Sequence[str], *, dataset: str, file: str | None = None) -> None:
     """Raise one violation per needed column that is absent, naming the column that probably is it.
 
     Raises:
@@ -144,22 +127,11 @@ def _absent(name: str, found: list[str], dataset: str, file: str | None) -> Viol
     return Violation("E-SC-MISSING", dataset, f"column {name!r} is absent", file=file, column=name, hint=hint)
 
 
-def _no_file(code: str, dataset: str, path: str, message: str) -> BacktestError:
-    return DataValidationError([Violation(code, dataset, message, file=path, hint="check the path in the config")])
-
-
-def _looks_like(file: str | None) -> str:
-    """Return a hint when the first bytes say what the file really is."""
-    if file is None or "://" in file or not Path(file).is_file():
-        return ""
-    with Path(file).open("rb") as opened:
-        start = opened.read(64)
-    if not start:
-        return " (it is empty)"
-    if start[:4] == b"PAR1":
-        return " (its footer is damaged)"
-    return " (it looks like CSV)" if b"," in start and start.isascii() else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _no_source(source: object, dataset: str) -> Violation:
+    given = type(source)
+    return Violation(
+        "E-FL-KIND",
+        dataset,
+        f"a {given.__module__}.{given.__qualname__} is no source of rows",
+        hint="give a Parquet path, folder or glob, a Polars DataFrame (pl.from_pandas makes one) or a LazyFrame",
+    )

@@ -12,96 +12,46 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from ml4t_backtest.core.schemas import SCHEMA_VERSION
+from ml4t_backtest.data.content_hash import content_hash
+from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
+from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.safe_path import safe_path
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
 
-MANIFEST = "manifest.json"
+__all__ = [
+    "MANIFEST",
+    "POINTER",
+    "VERSIONS",
+    "Manifest",
+    "checked_file",
+    "content_hash",
+    "current_version",
+    "is_published",
+    "publish",
+    "read_manifest",
+    "read_table",
+    "safe_path",
+]
+
 POINTER = "CURRENT"
 VERSIONS = "versions"
 _STAGING = ".staging-"
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a version holds and what it was made from.
-
-    Attributes:
-        kind: `prepared`, `result` or another sort of data set.
-        content_hash: sha256 over tables, attachments, kind and inputs; the name of the version's folder.
-        files: File name -> rows and sha256 of the bytes.
-        inputs: Name -> content hash of what it was made from (data, config, engine version).
-        facts: Small values that belong to the data set, JSON only.
-        schema_version: Version of `core.schemas` it was written with.
-    """
-
-    kind: str
-    content_hash: str
-    files: dict[str, dict[str, Any]]
-    inputs: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-
-
-def safe_path(root: str | Path, *names: str) -> Path:
-    """Return `root` joined with names that can neither escape it nor be misread by a file system.
-
-    Raises:
-        UnsafePathError: A name is empty, too long, a device name, or has characters other than letters, digits,
-            `_`, `.` and `-`.
-    """
-    for name in names:
-        if not _SAFE_NAME.fullmatch(name) or name.endswith(".") or _DEVICES.fullmatch(name):
-            raise UnsafePathError(
-                f"{name[:80]!r} cannot be part of a path; use 1 to 64 letters, digits, '_', '.', '-', starting with "
-                "a letter or digit"
-            )
-    return Path(root, *names)
-
-
-def content_hash(tables: Mapping[str, pl.DataFrame]) -> str:
-    """Return a sha256 over names, types and values of the tables, whatever file layout they came from.
-
-    Text columns count by value: String, Categorical and Enum hash alike.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(tables):
-        digest.update(f"{name}:{tables[name].height}".encode())
-        for column in tables[name].get_columns():
-            for part in _column_bytes(column):
-                digest.update(part)
-    return digest.hexdigest()
-
-
-def _column_bytes(column: pl.Series) -> Iterator[bytes]:
-    """Yield what a column says: its name and type, where it is null, and its values with nulls zeroed.
-
-    Arrow buffers themselves will not do: equal columns may differ in chunks, offsets and unused validity bits.
-    """
-    if column.dtype in (pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)
-    yield f"{column.name}:{column.dtype}".encode()
-    yield np.packbits(column.is_null().to_numpy()).tobytes()
-    if column.dtype == pl.String:
-        text = column.fill_null("")
-        yield text.str.len_bytes().to_numpy().tobytes()
-        yield "".join(text).encode()
-    else:
-        yield column.to_physical().fill_null(0).to_numpy().tobytes()
+_HASH = re.compile(r"[0-9a-f]{64}")
+# Seconds after which a writer's leftovers are nobody's, and a version that was replaced is read by nobody any more.
+_LEFT_ALONE = 86_400.0
+_STILL_READ = 3_600.0
 
 
 def publish(
@@ -113,6 +63,7 @@ def publish(
     inputs: Mapping[str, str] | None = None,
     facts: Mapping[str, Any] | None = None,
     attachments: Mapping[str, bytes] | None = None,
+    keep: int = 5,
 ) -> Manifest:
     """Write the tables as a new version of data set `name` and make it the current one.
 
@@ -124,25 +75,33 @@ def publish(
         inputs: Content hashes of what it was made from.
         facts: Small JSON values.
         attachments: File name -> bytes, stored and listed beside the tables (a report, a config).
+        keep: Number of versions that stay, the current one among them; younger ones than an hour stay as well.
 
     Raises:
-        UnsafePathError: A name is no safe path.
+        UnsafePathError: A name is no safe path, or two files would have the same one.
+        DataValidationError: A column is of a type that is not stored.
         BacktestError: The disk is full or read-only; the version published before is still current.
     """
-    home = safe_path(root, *name.split("/"))
+    home = _home(root, name)
+    contents: dict[str, pl.DataFrame | bytes] = {f"{table}.parquet": frame for table, frame in tables.items()}
+    _refuse_clashes([MANIFEST, *contents, *(attachments or {})])
+    contents |= attachments or {}
+    tables_hash = content_hash(tables)
     try:
         (home / VERSIONS).mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=home))
+        staging = _new_name(home)
+        staging.mkdir()
         try:
-            manifest = _write_version(
-                staging, tables, kind, dict(inputs or {}), dict(facts or {}), dict(attachments or {})
-            )
+            files = {file: _write(safe_path(staging, file), content) for file, content in contents.items()}
+            manifest = Manifest.of(kind, files, inputs=inputs or {}, facts=facts or {}, tables_hash=tables_hash)
+            _replace_text(staging / MANIFEST, manifest.text())
             _move_into_place(staging, home / VERSIONS / manifest.content_hash)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         _replace_text(home / POINTER, manifest.content_hash)
-    except OSError as error:
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise _write_error(home, error) from error
+    _tidy(home, keep)
     return manifest
 
 
@@ -150,38 +109,20 @@ def current_version(root: str | Path, name: str) -> Path:
     """Return the folder of the published version.
 
     Raises:
-        CorruptDatasetError: Nothing was published under this name.
+        CorruptDatasetError: Nothing was published under this name, or its pointer is damaged.
     """
-    home = safe_path(root, *name.split("/"))
-    pointer = home / POINTER
-    if not pointer.is_file():
+    home = _home(root, name)
+    if not (home / POINTER).is_file():
         raise CorruptDatasetError(f"nothing is published as {name!r} in {root}; materialize or run it first")
-    return safe_path(home / VERSIONS, pointer.read_text(encoding="utf-8").strip())
+    current = _pointed_to(home)
+    if current is None:
+        raise CorruptDatasetError(f"{home / POINTER} is damaged: it names no version; publish {name!r} again")
+    return current
 
 
 def is_published(root: str | Path, name: str) -> bool:
     """Return whether a version of `name` can be resolved."""
-    return (safe_path(root, *name.split("/")) / POINTER).is_file()
-
-
-def read_manifest(version: str | Path) -> Manifest:
-    """Return the manifest of a version folder.
-
-    Raises:
-        CorruptDatasetError: It is absent or unreadable, or was written by a newer schema.
-    """
-    path = Path(version) / MANIFEST
-    if not path.is_file():
-        raise CorruptDatasetError(f"{version} has no {MANIFEST}: the data set is incomplete")
-    try:
-        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise CorruptDatasetError(f"{path} is damaged: {error}") from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise CorruptDatasetError(
-            f"{path} has schema version {manifest.schema_version}, this package reads {SCHEMA_VERSION}: write it again"
-        )
-    return manifest
+    return (_home(root, name) / POINTER).is_file()
 
 
 def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
@@ -192,52 +133,84 @@ def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
     """
     if file not in manifest.files:
         raise CorruptDatasetError(f"{version} lists no file {file!r}; it has {', '.join(sorted(manifest.files))}")
-    path = Path(version) / file
+    path = safe_path(version, file)
     if not path.is_file():
         raise CorruptDatasetError(f"{path} is listed in the manifest but absent: the data set is incomplete")
-    if _sha256(path) != manifest.files[file]["sha256"]:
+    with reading(path):
+        found = _sha256(path)
+    if found != manifest.files[file]["sha256"]:
         raise CorruptDatasetError(f"{path} differs from its manifest: the file is damaged or was changed")
     return path
 
 
 def read_table(version: str | Path, manifest: Manifest, table: str) -> pl.DataFrame:
-    """Return one table of a version, checked against the manifest."""
-    return pl.read_parquet(checked_file(version, manifest, f"{table}.parquet"), hive_partitioning=False)
+    """Return one table of a version, checked against the manifest.
+
+    Raises:
+        CorruptDatasetError: As for `checked_file`, or it is no Parquet file of the listed number of rows.
+    """
+    file = f"{table}.parquet"
+    path = checked_file(version, manifest, file)
+    with reading(path):
+        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    if frame.height != manifest.files[file]["rows"]:
+        raise CorruptDatasetError(f"{path} has {frame.height} rows, its manifest says {manifest.files[file]['rows']}")
+    return frame
 
 
-def _write_version(
-    staging: Path,
-    tables: Mapping[str, pl.DataFrame],
-    kind: str,
-    inputs: dict[str, str],
-    facts: dict[str, Any],
-    attachments: Mapping[str, bytes],
-) -> Manifest:
-    files: dict[str, dict[str, Any]] = {}
-    for table, frame in tables.items():
-        path = safe_path(staging, f"{table}.parquet")
-        frame.write_parquet(path, compression="zstd", compression_level=3, statistics=True)
-        _sync(path)
-        files[path.name] = {"rows": frame.height, "sha256": _sha256(path)}
-    for file, content in attachments.items():
-        path = safe_path(staging, file)
+def _home(root: str | Path, name: str) -> Path:
+    """Return the folder of a data set, which is not called like a part of one."""
+    parts = name.split("/")
+    for part in parts:
+        if part.casefold() in (POINTER.casefold(), VERSIONS.casefold()):
+            raise UnsafePathError(f"{name[:80]!r} cannot name a data set: {part!r} is a part of each")
+    # The folder of versions must not lead elsewhere either.
+    return safe_path(root, *parts, VERSIONS).parent
+
+
+def _refuse_clashes(files: list[str]) -> None:
+    alike = [file.casefold() for file in files]
+    twice = sorted({file for file in files if alike.count(file.casefold()) > 1})
+    if twice:
+        raise UnsafePathError(f"two files of one version would be called {twice[0][:80]!r}; rename one")
+
+
+def _pointed_to(home: Path) -> Path | None:
+    try:
+        version = (home / POINTER).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return home / VERSIONS / version if _HASH.fullmatch(version) else None
+
+
+def _new_name(folder: Path) -> Path:
+    # Not of `tempfile`, whose files nobody but their writer's user may read.
+    return folder / f"{_STAGING}{secrets.token_hex(8)}"
+
+
+def _write(path: Path, content: pl.DataFrame | bytes) -> dict[str, Any]:
+    """Write one file of a version and return its entry of the manifest."""
+    if isinstance(content, pl.DataFrame):
+        content.write_parquet(path, compression="zstd", compression_level=3, statistics=True)
+    else:
         path.write_bytes(content)
-        _sync(path)
-        files[path.name] = {"rows": None, "sha256": _sha256(path)}
-    identity = content_hash(tables)
-    extra = {file: files[file]["sha256"] for file in attachments}
-    version = hashlib.sha256(json.dumps([identity, kind, inputs, extra], sort_keys=True).encode()).hexdigest()
-    manifest = Manifest(kind, version, files, inputs, {**facts, "tables_hash": identity})
-    _replace_text(staging / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True))
-    return manifest
+    _sync(path)
+    return {"rows": content.height if isinstance(content, pl.DataFrame) else None, "sha256": _sha256(path)}
 
 
 def _move_into_place(staging: Path, target: Path) -> None:
     """Rename a finished version, unless it is there already: then it stays, so that readers never miss it."""
-    if _is_intact(target):
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(staging, target)
+    try:
+        os.replace(staging, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if _is_intact(target):
+            return
+        aside = _new_name(target.parent.parent)
+        os.replace(target, aside)
+        _move_into_place(staging, target)
+        shutil.rmtree(aside, ignore_errors=True)
     _sync(target.parent)
 
 
@@ -251,13 +224,31 @@ def _is_intact(version: Path) -> bool:
     return True
 
 
+def _tidy(home: Path, keep: int) -> None:
+    """Remove what killed writers left, and the oldest versions beyond `keep`."""
+    with suppress(OSError):
+        versions = [path for path in (home / VERSIONS).iterdir() if _HASH.fullmatch(path.name)]
+        current = _pointed_to(home)
+        versions.sort(key=lambda path: (path == current, path.stat().st_mtime_ns))
+        old = _older_than(_STILL_READ, versions[: -max(keep, 1)])
+        for path in (*old, *_older_than(_LEFT_ALONE, list(home.glob(f"{_STAGING}*")))):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _older_than(seconds: float, paths: list[Path]) -> list[Path]:
+    return [path for path in paths if time.time() - path.stat().st_mtime > seconds]
+
+
 def _replace_text(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_STAGING)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary = _new_name(path.parent)
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     _sync(path.parent)
 
 
@@ -274,6 +265,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_error(home: Path, error: OSError) -> BacktestError:
-    code = "E-FL-NOSPC" if error.errno == errno.ENOSPC else "E-FL-WRITE"
-    return BacktestError(f"{code}: {home} cannot be written ({error.strerror}); what was published before is unchanged")
+def _write_error(home: Path, error: Exception) -> BacktestError:
+    # Polars tells the system's error by its number in the text only.
+    number = error.errno if isinstance(error, OSError) else None
+    is_full = number == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error)
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+    code = "E-FL-NOSPC" if is_full else "E-FL-WRITE"
+    return BacktestError(f"{code}: {home} cannot be written ({reason}); what was published before is unchanged")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from ml4t_backtest.data.sources import unflagged
 from ml4t_backtest.errors import DataValidationError, SignalTimingError, Violation
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 # Every level checks every row. So far all of them run the same rules.
 ValidationLevel = Literal["fast", "standard", "paranoid"]
 _SAMPLES = 5
-_ROW = "physical_row"
+_SHOWN = 80
 
 
 def validate(
@@ -33,22 +36,59 @@ def validate(
         SignalTimingError: Only availability rules are broken.
         DataValidationError: Anything else.
     """
-    violations = find_violations(frame, schema, file=file, allow_empty=allow_empty)
+    raise_violations(find_violations(frame, schema, file=file, allow_empty=allow_empty))
+
+
+def raise_violations(violations: Sequence[Violation]) -> None:
+    """Raise violations as the error that fits them, if there are any.
+
+    Raises:
+        SignalTimingError: Only availability rules are broken.
+        DataValidationError: Anything else.
+    """
     if violations:
         only_timing = all(violation.code.startswith("E-SG-TIMING") for violation in violations)
         raise SignalTimingError(violations) if only_timing else DataValidationError(violations)
 
 
 def find_violations(
-    frame: pl.DataFrame, schema: pa.DataFrameSchema, *, file: str | None = None, allow_empty: bool = False
+    frame: pl.DataFrame,
+    schema: pa.DataFrameSchema,
+    *,
+    file: str | None = None,
+    allow_empty: bool = False,
+    first_row: int = 0,
 ) -> list[Violation]:
-    """Return every violation of `schema` and of its key, in the order of the columns."""
-    place = _Place(frame, str(schema.name), file)
+    """Return every violation of `schema` and of its key, in the order of the columns.
+
+    Args:
+        frame: The table or a part of it, rows in the order of their source.
+        schema: One of `core.schemas`.
+        file: Where the table came from.
+        allow_empty: Whether a table without rows is fine.
+        first_row: Number of the part's first row in its source.
+    """
+    key = tuple(name for name in (schema.metadata or {}).get("key", ()) if name in frame.columns)
+    place = _Place(frame, str(schema.name), file, key, first_row)
     if frame.is_empty() and not allow_empty:
         return [place.table_violation("E-DS-EMPTY", "the table has no rows", hint="check path and filters")]
     broken = _schema_violations(frame, schema, place)
-    key = [name for name in schema.metadata["key"] if name in frame.columns] if schema.metadata else []
-    return broken + (_repeated_keys(frame, key, place) if key else [])
+    untyped = {violation.column for violation in broken if violation.code == "E-SC-DTYPE"}
+    return broken if untyped.intersection(key) else broken + _repeated_keys(place)
+
+
+def merge_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
+    """Return the violations found in parts of one table as those of the table: places counted, samples joined."""
+    merged: dict[tuple[str, str | None, str], Violation] = {}
+    for violation in (each for part in parts for each in part):
+        known = merged.setdefault((violation.code, violation.column, violation.message), violation)
+        if known is not violation:
+            # What is wrong with the whole table is one thing, in however many parts it shows.
+            more = 0 if violation.row is None else violation.count
+            merged[violation.code, violation.column, violation.message] = replace(
+                known, count=known.count + more, samples=(known.samples + violation.samples)[:_SAMPLES]
+            )
+    return list(merged.values())
 
 
 def _schema_violations(frame: pl.DataFrame, schema: pa.DataFrameSchema, place: _Place) -> list[Violation]:
@@ -86,46 +126,49 @@ def _violation(error: Any, place: _Place) -> Violation | None:
         if not offenders.any():
             return None
         return place.row_violation(_null_code(column, place.dataset), f"{column} is null", offenders, column)
-    if reason == "DATAFRAME_CHECK":
-        offenders = ~error.check_output.to_series().fill_null(True)
-        is_column = column in place.frame.columns
-        text = f"{column} {error.check.error}" if is_column else error.check.error
-        return place.row_violation(
-            error.check.name, text, offenders, column if is_column else None, hint=error.check.description
-        )
-    return None
+    return _rule_violation(error.check, error.check_output, column, place) if reason == "DATAFRAME_CHECK" else None
+
+
+def _rule_violation(check: Any, output: Any, column: str, place: _Place) -> Violation:
+    offenders = ~output.to_series()
+    if column in place.frame.columns:
+        return place.row_violation(check.name, f"{column} {check.error}", offenders, column, hint=check.description)
+    blamed, shown = check.statistics["column"], check.statistics["shown"]
+    return place.row_violation(check.name, check.error, offenders, blamed, shown, hint=check.description)
 
 
 def _null_code(column: str, dataset: str) -> str:
     if column == "symbol":
         return "E-KEY-NULL"
-    if column in ("timestamp", "available_at", "open_instant"):
+    if column in ("timestamp", "available_at", "open_instant", "decision_instant"):
         return "E-TS-NULL"
     return "E-PX-NULL" if dataset in ("prices", "asset_data") else "E-NULL"
 
 
-def _repeated_keys(frame: pl.DataFrame, key: Sequence[str], place: _Place) -> list[Violation]:
+def _repeated_keys(place: _Place) -> list[Violation]:
     """Compare neighbours after sorting by the key: one pass, no hash table."""
-    ordered = frame.select(*key).with_row_index(_ROW).sort(*key, maintain_order=True)
-    same = ordered.select(pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)).to_series()
-    repeated = ordered.filter(same.fill_null(False))[_ROW]
-    if repeated.is_empty():
+    if not place.key:
         return []
-    offenders = pl.Series(values=[False]).new_from_index(0, frame.height)
-    offenders = offenders.scatter(repeated, True)
-    return [place.row_violation("E-KEY-DUP", f"key {tuple(key)} repeats", offenders, None, "keep one row per key")]
+    ordered = unflagged(place.frame.select(place.key)).with_row_index("").sort(*place.key, maintain_order=True)
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in place.key)
+    repeats = ordered.select(again=pl.col(""), before=pl.col("").shift(1), same=same).filter("same").sort("again")
+    return [place.repeat_violation(repeats.rows())] if repeats.height else []
 
 
 class _Place:
-    """Where a violation is: the table, its name and its file."""
+    """Where a violation is: the table, its name, its file, its key, and which row of its source it begins with."""
 
-    def __init__(self, frame: pl.DataFrame, dataset: str, file: str | None) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, dataset: str, file: str | None, key: tuple[str, ...], first_row: int
+    ) -> None:
         self.frame = frame
         self.dataset = dataset
-        self.file = file
+        self.key = key
+        self._file = file
+        self._first_row = first_row
 
     def table_violation(self, code: str, message: str, column: str | None = None, hint: str = "") -> Violation:
-        return Violation(code, self.dataset, message, file=self.file, column=column, hint=hint)
+        return Violation(code, self.dataset, message, file=self._file, column=column, hint=hint)
 
     def row_violation(
         self,
@@ -133,31 +176,47 @@ class _Place:
         message: str,
         offenders: pl.Series,
         column: str | None,
+        shown: Sequence[str] = (),
         hint: str = "repair the source",
     ) -> Violation:
         rows = offenders.arg_true()
-        shown = [int(row) for row in rows.head(_SAMPLES)]
-        samples = tuple(f"row {row} {self._key(row)} {self._value(row, column)}" for row in shown)
-        return Violation(
-            code,
-            self.dataset,
-            message,
-            file=self.file,
-            row=shown[0],
-            key=self._key(shown[0]),
-            column=column,
-            value=self._value(shown[0], column),
-            count=rows.len(),
-            samples=samples,
-            hint=hint,
+        first = [int(row) for row in rows.head(_SAMPLES)]
+        values = tuple(shown) or (() if column is None else (column,))
+        return self._at(Violation(code, self.dataset, message, column=column, hint=hint), first, rows.len(), values)
+
+    def repeat_violation(self, repeats: list[tuple[int, int, bool]]) -> Violation:
+        """Return the violation of rows that repeat the key of an earlier one; its samples name both."""
+        rows = [row for again, before, _ in repeats[:_SAMPLES] for row in (again, before)][:_SAMPLES]
+        others = tuple(name for name in self.frame.columns if name not in self.key)
+        prices = tuple(name for name in ("open", "high", "low", "close") if name in others)
+        found = Violation("E-KEY-DUP", self.dataset, f"key {self.key} repeats", hint="keep one row per key")
+        return self._at(found, rows, len(repeats), prices or others)
+
+    def _at(self, violation: Violation, rows: list[int], count: int, values: Sequence[str]) -> Violation:
+        return replace(
+            violation,
+            file=self._file,
+            row=self._first_row + rows[0],
+            key=self._key_of(rows[0]),
+            value=self._values_of(rows[0], values),
+            count=count,
+            samples=tuple(
+                f"row {self._first_row + row} {self._key_of(row)} {self._values_of(row, values)}" for row in rows
+            ),
         )
 
-    def _key(self, row: int) -> str:
+    def _key_of(self, row: int) -> str:
         parts = [self.frame[name][row] for name in ("symbol", "timestamp") if name in self.frame.columns]
         return " ".join(part.isoformat() if hasattr(part, "isoformat") else str(part) for part in parts)
 
-    def _value(self, row: int, column: str | None) -> str:
-        if column is not None:
-            return repr(self.frame[column][row])[:80]
-        prices = [name for name in ("open", "high", "low", "close") if name in self.frame.columns]
-        return ", ".join(f"{name}={self.frame[name][row]!r}" for name in prices)[:80]
+    def _values_of(self, row: int, names: Sequence[str]) -> str:
+        if len(names) == 1:
+            return _shown(self.frame[names[0]][row])
+        return ", ".join(f"{name}={_shown(self.frame[name][row])}" for name in names)[:_SHOWN]
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a reader knows it; an instant short enough that two of them fit."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return repr(value)[:_SHOWN]

@@ -24,6 +24,7 @@ class Book:
 
     def submit(self, order: Order) -> None:
         """Take in an order; a rejected one is only recorded."""
+        order.asked = abs(order.quantity)
         self.orders.append(order)
         if order.status == "working":
             self._working[order.order_id] = order
@@ -87,6 +88,7 @@ class Book:
         for order in self.working_of(symbol_id):
             order.rescale(ratio)
             order.quantity = self._on_new_basis(order.quantity, ratio)
+            order.asked = order.filled_quantity + abs(order.quantity)
             if order.quantity == 0.0:
                 self.cancel(order, "quantity_rounds_to_zero")
 

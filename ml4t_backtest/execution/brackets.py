@@ -58,6 +58,7 @@ def cover(bracket: Bracket, quantity: float) -> None:
     bracket.remaining += quantity
     for order in bracket.orders:
         order.quantity = order.sign * bracket.remaining
+        order.asked = order.filled_quantity + abs(order.quantity)
 
 
 def place_in_path(order: Order, path: IntrabarPath) -> int:
@@ -81,7 +82,8 @@ def _protective(entry: Order, kind: OrderKind, instant: int, order_id: int) -> O
         symbol_id=entry.symbol_id,
         side=side,
         quantity=0.0,
-        decided=instant,
+        decided=entry.decided,
+        live_from=instant,
         decision_slice=entry.decision_slice,
         decision_row=entry.decision_row,
         kind=kind,

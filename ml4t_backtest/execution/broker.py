@@ -57,7 +57,7 @@ class Broker:
         for order in self._book:
             if order.tif != "day" and order.kind != "market_on_close":
                 continue
-            if order.session is None and self._market.opened >= order.decided:
+            if order.session is None and self._market.opened >= order.live_from:
                 order.session = self._market.session
             if order.session is not None and self._market.session > order.session:
                 self._book.expire(order, "day" if order.tif == "day" else "no_bar_at_close")
@@ -114,7 +114,7 @@ class Broker:
         return [
             (order, row)
             for order, row in pairs
-            if row is not None and (order.order_id in self._born or self._market.open_instant(row) >= order.decided)
+            if row is not None and (order.order_id in self._born or self._market.open_instant(row) >= order.live_from)
         ]
 
     def _count_bar(self, order: Order) -> None:
@@ -128,12 +128,14 @@ class Broker:
         return (order.rank, place, order.sequence, order.order_id)
 
     def _reduce_then_open(self, candidates: list[Candidate]) -> None:
+        """Two passes, each order judged at its turn: what reduces nothing then waits for the second pass."""
         candidates.sort(key=self._priority)
-        reducing = [self._reduces(order) for order, _ in candidates]
-        for (order, chance), reduces in zip(candidates, reducing, strict=True):
-            if reduces:
+        opening: list[Candidate] = []
+        for order, chance in candidates:
+            if self._reduces(order):
                 self._execute(order, chance)
-        opening = [candidate for candidate, reduces in zip(candidates, reducing, strict=True) if not reduces]
+            else:
+                opening.append((order, chance))
         groups: set[int] = set()
         for order, chance in opening:
             if order.group is None:

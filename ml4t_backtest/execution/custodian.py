@@ -103,6 +103,7 @@ class Custodian:
             side=side,
             quantity=-held,
             decided=market.timestamp,
+            live_from=market.timestamp,
             decision_slice=market.timestamp,
             decision_row=market.run_row_of(symbol_id),
             rank=LIQUIDATION,

@@ -151,6 +151,7 @@ class Desk:
                 side=side,
                 quantity=-held,
                 decided=market.timestamp,
+                live_from=market.timestamp,
                 decision_slice=market.timestamp,
                 decision_row=market.run_row_of(symbol_id),
                 rank=rank,

@@ -64,6 +64,8 @@ class OrderEntry:
 
     def _enter(self, request: OrderRequest, equity: float) -> None:
         order = self._order_for(request)
+        if request.sizing in _TARGETS and order.symbol_id != NO_ROW:
+            self._book.cancel_plain(order.symbol_id, "replaced_by_target")
         refusal = self._refusal(request, order) or self._size(order, request, equity)
         if refusal is not None and refusal[0] == "on_target":
             return
@@ -83,6 +85,7 @@ class OrderEntry:
             side=request.side,
             quantity=0.0,
             decided=market.decided,
+            live_from=market.decided,
             decision_slice=market.timestamp,
             decision_row=NO_ROW if symbol_id == NO_ROW else market.run_row_of(symbol_id),
             kind=terms.kind,
@@ -123,7 +126,6 @@ class OrderEntry:
         if request.sizing not in _TARGETS:
             order.quantity = rounded
             return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if rounded == 0.0 else None
-        self._book.cancel_plain(order.symbol_id, "replaced_by_target")
         held = self._ledger.quantity(order.symbol_id)
         order.quantity = rounded - held
         order.side = "buy" if wanted >= held else "sell"
@@ -155,7 +157,9 @@ class OrderEntry:
         if request.quantity is not None:
             left = request.quantity - order.filled_quantity
             order.quantity = order.sign * (left if self._fractional else whole_shares(left))
-        order.decided, order.last_timestamp = self._market.decided, self._market.timestamp
+            order.asked = order.filled_quantity + abs(order.quantity)
+        order.decided = order.live_from = self._market.decided
+        order.last_timestamp = self._market.timestamp
         if order.quantity * order.sign <= 0.0:
             order.quantity = 0.0
             self._book.cancel(order, "by_strategy")

@@ -21,7 +21,8 @@ Figure = dict[str, Any]
 
 MOST_TRADE_POINTS = 2_000
 _MOST_CURVE_POINTS = 1_500
-_MOST_SYMBOLS = 30
+_MOST_SYMBOLS = 20
+_FEW_POINTS = 6
 _LABEL_LENGTH = 24
 _OUTCOMES = (
     ("gain", "circle", pl.col("pnl_net") > 0.0),
@@ -33,19 +34,20 @@ def equity_figure(curve: EquityCurve, benchmark: str | None) -> Figure:
     """Return equity (and benchmark) above, drawdown below, on one time axis."""
     kept = sorted({*thinned(curve.equity, _MOST_CURVE_POINTS), *thinned(curve.drawdown, _MOST_CURVE_POINTS)})
     labels = [curve.labels[index] for index in kept]
-    mode = "lines" if len(kept) > 2 else "lines+markers"
     data = [
-        _line(labels, _at(curve.equity, kept), "Equity", "--accent", mode=mode),
-        _line(labels, _at(curve.drawdown, kept), "Drawdown", "--loss", mode=mode)
+        _line(labels, _at(curve.equity, kept), "Equity", "--accent"),
+        _line(labels, _at(curve.drawdown, kept), "Drawdown", "--loss")
         | {"yaxis": "y2", "fill": "tozeroy", "fillcolor": "var(--loss-soft)", "hovertemplate": "%{y:.2%}"},
     ]
     if curve.benchmark and benchmark:
-        line = _line(labels, _at(curve.benchmark, kept), text(benchmark), "--benchmark", mode=mode)
+        line = _line(labels, _at(curve.benchmark, kept), text(benchmark), "--benchmark")
         data.insert(1, line | {"line": {"color": "var(--benchmark)", "width": 1.5, "dash": "dot"}})
+    deepest = min(-0.01, 1.08 * min(curve.drawdown))
     layout = _layout(hovermode="x unified") | {
-        "xaxis": _axis(type="date", anchor="y2"),
+        "hoversubplots": "axis",
+        "xaxis": _time_axis(labels, anchor="y2"),
         "yaxis": _axis(domain=[0.34, 1.0], tickformat="~s"),
-        "yaxis2": _axis(domain=[0.0, 0.26], tickformat=".0%", nticks=4),
+        "yaxis2": _axis(domain=[0.0, 0.26], tickformat="~%", nticks=4, range=[deepest, 0.0]),
     }
     return {"data": data, "layout": layout}
 
@@ -53,8 +55,8 @@ def equity_figure(curve: EquityCurve, benchmark: str | None) -> Figure:
 def excursion_figure(result: BacktestResult) -> Figure:
     """Return the scatter of how far each trade went for and against the position."""
     layout = _layout() | {
-        "xaxis": _axis("Worst excursion (MAE)", tickformat=".0%"),
-        "yaxis": _axis("Best excursion (MFE)", tickformat=".0%"),
+        "xaxis": _axis("Worst excursion (MAE)", tickformat="~%"),
+        "yaxis": _axis("Best excursion (MFE)", tickformat="~%"),
     }
     return {"data": _outcomes(result, "max_adverse_pct", "max_favorable_pct"), "layout": layout}
 
@@ -63,18 +65,18 @@ def holding_figure(result: BacktestResult) -> Figure:
     """Return the scatter of net return against holding period."""
     layout = _layout() | {
         "xaxis": _axis("Held (bars)", rangemode="tozero"),
-        "yaxis": _axis("Net return", tickformat=".0%", zeroline=True),
+        "yaxis": _axis("Net return", tickformat="~%", zeroline=True),
     }
     return {"data": _outcomes(result, "holding_period_bars", "pnl_percent"), "layout": layout}
 
 
 def symbol_figure(trades: pl.DataFrame) -> Figure:
-    """Return net P&L per symbol as bars, largest gain on top; beyond 30 symbols the smaller ones are one bar."""
+    """Return net P&L per symbol as bars, largest gain on top; beyond 20 symbols the smaller ones are one bar."""
     bars = sorted(pnl_by_symbol(trades), key=lambda bar: (-abs(bar[1]), bar[0]))
     shown, rest = bars[:_MOST_SYMBOLS], bars[_MOST_SYMBOLS:]
-    if rest:
-        shown.append((f"{len(rest)} others", math.fsum(value for _, value in rest)))
     shown.sort(key=lambda bar: (bar[1], bar[0]))
+    if rest:
+        shown.insert(0, (f"{len(rest)} others", math.fsum(value for _, value in rest)))
     places = list(range(len(shown)))
     names = [text(name) for name, _ in shown]
     bar = {
@@ -88,9 +90,9 @@ def symbol_figure(trades: pl.DataFrame) -> Figure:
         "hovertemplate": "%{customdata}: %{x:,.0f}<extra></extra>",
     }
     layout = _layout() | {
-        "xaxis": _axis("Net P&amp;L", tickformat="~s", zeroline=True),
+        "xaxis": _axis("Net P&amp;L", zeroline=True),
         "yaxis": _axis(tickvals=places, ticktext=names, showgrid=False),
-        "height": 130 + 24 * len(shown),
+        "height": 120 + 22 * len(shown),
         "bargap": 0.35,
     }
     return {"data": [bar], "layout": layout}
@@ -109,7 +111,7 @@ def cost_figure(result: BacktestResult) -> Figure:
         paid = list(accumulate(math.fsum(values) for values in per_day[name].to_list()))
         line = _line([labels[i] for i in kept], _at(paid, kept), name.capitalize(), colour)
         data.append(line | {"stackgroup": "costs", "line": {"color": f"var({colour})", "width": 1, "shape": "hv"}})
-    layout = _layout(hovermode="x unified") | {"xaxis": _axis(type="date"), "yaxis": _axis(tickformat="~s")}
+    layout = _layout(hovermode="x unified") | {"xaxis": _time_axis(labels), "yaxis": _axis()}
     return {"data": data, "layout": layout}
 
 
@@ -171,10 +173,10 @@ def _scatter(trades: pl.DataFrame, x: str, y: str, name: str, mark: str) -> Figu
     }
 
 
-def _line(labels: list[str], values: list[Any], name: str, colour: str, mode: str = "lines") -> Figure:
+def _line(labels: list[str], values: list[Any], name: str, colour: str) -> Figure:
     return {
         "type": "scatter",
-        "mode": mode,
+        "mode": "lines" if len(labels) > _FEW_POINTS else "lines+markers",
         "name": name,
         "x": labels,
         "y": values,
@@ -199,6 +201,16 @@ def _layout(hovermode: str = "closest") -> Figure:
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "var(--border)", "activecolor": "var(--muted)"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
     }
+
+
+def _time_axis(labels: Sequence[str], **more: Any) -> Figure:
+    """Return an axis of sessions or minutes; under the mouse it names the whole date."""
+    minutes = any(":" in label for label in labels[:1])
+    pointer: Figure = {"spikecolor": "var(--muted)", "spikethickness": 1, "spikedash": "solid"}
+    if len(labels) <= _FEW_POINTS:
+        # Between two or three dates a date axis would count hours, around a single one milliseconds.
+        return _axis(type="category", **pointer, **more)
+    return _axis(type="date", hoverformat="%Y-%m-%d %H:%M" if minutes else "%Y-%m-%d", **pointer, **more)
 
 
 def _axis(title: str | None = None, **more: Any) -> Figure:

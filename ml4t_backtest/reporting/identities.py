@@ -65,7 +65,7 @@ def _order_of_time(fills: pl.DataFrame) -> Iterator[str]:
     if not fills.filter(pl.col("fill_instant") < pl.col("decision_timestamp")).is_empty():
         yield "decision_timestamp <= fill_instant"
     traded = fills.filter(pl.col("phase") != "settled")
-    if not traded.filter(pl.col("timestamp") < pl.col("decision_timestamp")).is_empty():
+    if not traded.filter(pl.col("timestamp") <= pl.col("decision_timestamp")).is_empty():
         yield "every fill's slice is after its decision"
     if not fills["timestamp"].is_sorted():
         yield "fills are in the order of time"

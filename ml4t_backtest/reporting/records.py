@@ -23,7 +23,7 @@ def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
             order.side,
             order.kind,
             order.decided,
-            order.filled_quantity + abs(order.quantity),
+            order.asked,
             order.filled_quantity,
             order.status,
             order.reason,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -62,7 +62,7 @@ def benchmark_table(result: BacktestResult, benchmark: str, figures: Mapping[str
     if not figures:
         return f"<p class='note'>The benchmark {escape(benchmark)} has no values in this span.</p>"
     rows = [[label, write(result.metrics[name]), write(figures.get(name))] for label, name, write in _COMPARED]
-    return table(["", "Strategy", benchmark], rows, words=1)
+    return table(["", "Strategy", benchmark], rows, words=(0,))
 
 
 def months_table(result: BacktestResult) -> str:
@@ -108,7 +108,7 @@ def costs_table(result: BacktestResult) -> str:
         ["Borrow fees", money(-total("borrow_fees"))],
         ["Net P&L", money(total("pnl_net"))],
     ]
-    return table(["", "Account currency"], rows, words=1)
+    return table(["", "Account currency"], rows, words=(0,))
 
 
 def trades_table(result: BacktestResult, *, best: bool) -> str:
@@ -127,7 +127,7 @@ def trades_table(result: BacktestResult, *, best: bool) -> str:
     ]
     rows = list(zip(*(texts for _, texts in columns), strict=True))
     more = f"<p class='note'>Not shown: {escape(', '.join(left_out))}.</p>" if left_out else ""
-    return table([name for name, _ in columns], rows, words=2) + more
+    return table([name for name, _ in columns], rows, words=(0, 1)) + more
 
 
 def orders_table(result: BacktestResult) -> str:
@@ -144,10 +144,10 @@ def orders_table(result: BacktestResult) -> str:
         .sort(pl.col("status").to_physical(), "orders", "order_id", descending=[False, True, False])
     )
     rows = [
-        [status, reason or "", detail or "", count(orders)]
+        [status, reason or "", count(orders), detail or ""]
         for status, reason, detail, orders in outcomes.select("status", "reason", "detail", "orders").iter_rows()
     ]
-    return table(["Outcome", "Reason", "First of them", "Orders"], rows, words=3)
+    return table(["Outcome", "Reason", "Orders", "First of them"], rows, words=(0, 1, 3))
 
 
 def notes_list(result: BacktestResult) -> str:
@@ -167,15 +167,15 @@ def provenance_list(provenance: Mapping[str, str]) -> str:
     return f'<dl class="provenance">{rows}</dl>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Collection[int] = ()) -> str:
     """Return an HTML table.
 
     Args:
         head: Column names.
         rows: Texts, one per column.
-        words: How many leading columns hold words; the others hold numbers and stand to the right.
+        words: Which columns hold words, from 0; the others hold numbers and stand to the right.
     """
-    kinds = [" class='word'" if index < words else "" for index in range(len(head))]
+    kinds = [" class='word'" if index in words else "" for index in range(len(head))]
     # A long column name may break after an underscore.
     names = [escape(name).replace("_", "_<wbr>") for name in head]
     top = "".join(f"<th scope='col'{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True))

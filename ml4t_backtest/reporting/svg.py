@@ -20,6 +20,17 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 26, 22
 _EQUITY_SHARE, _GAP = 0.66, 14
 _X_LABEL_WIDTH = 64
 _FEWEST_DATES = 3
+# How many letters of a label tell a year, month, day, hour, ten minutes and minute; which of them to write.
+_UNITS = (
+    (4, slice(4)),
+    (7, slice(7)),
+    (10, slice(5, 10)),
+    (13, slice(11, 16)),
+    (15, slice(11, 16)),
+    (16, slice(11, 16)),
+)
+# A run without a drawdown still needs an axis.
+_LEAST_DEPTH = -0.01
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ def _panels(curve: EquityCurve, width: int, height: int) -> str:
     split = _TOP + (height - _TOP - _BOTTOM) * _EQUITY_SHARE
     levels = [*curve.equity, *(value for value in curve.benchmark if value is not None)]
     top = _Panel(_TOP, split, *_padded(min(levels), max(levels)))
-    below = _Panel(split + _GAP, height - _BOTTOM, min(*curve.drawdown, -1e-4), 0.0)
+    below = _Panel(split + _GAP, height - _BOTTOM, min(_LEAST_DEPTH, min(curve.drawdown)), 0.0)
     xs = _places(len(curve.labels), width)
     return "".join(
         [
@@ -117,7 +128,7 @@ def _grid(panel: _Panel, width: int, value: float, label: str) -> str:
 
 
 def _dates(labels: Sequence[str], xs: Sequence[float], width: int, height: int) -> str:
-    """Return the labels under the time axis, where a year, month, day or minute begins."""
+    """Return the labels under the time axis, where a year, month, day, hour or minute begins."""
     starts, written = _beginnings(labels)
     room = max(2, (width - _LEFT - _RIGHT) // _X_LABEL_WIDTH)
     shown = starts[:: math.ceil(len(starts) / room)]
@@ -126,7 +137,7 @@ def _dates(labels: Sequence[str], xs: Sequence[float], width: int, height: int) 
 
 def _beginnings(labels: Sequence[str]) -> tuple[list[int], slice]:
     """Return where the coarsest unit of time with three beginnings begins, and which letters of a label name it."""
-    for end, written in ((4, slice(4)), (7, slice(7)), (10, slice(5, 10)), (16, slice(11, 16))):
+    for end, written in _UNITS:
         starts = [i for i in range(1, len(labels)) if labels[i][:end] != labels[i - 1][:end]]
         if len(starts) >= _FEWEST_DATES:
             return starts, written

@@ -41,7 +41,6 @@ def render_report(
         ConfigError: The states have no column `benchmark`, or it holds no numbers.
     """
     compared = benchmark_metrics(result, benchmark) if benchmark else {}
-    figures = _figures(result, benchmark)
     # Not imported with the module: the script alone is 5 MB.
     from plotly.offline import get_plotlyjs
 
@@ -53,7 +52,7 @@ def render_report(
         span=escape(_span(result)),
         cards=sections.cards(result, compared),
         sections="\n".join(_sections(result, benchmark, compared, provenance)),
-        figures=_json_for_script(figures),
+        figures=_json_for_script(_figures(result, benchmark)),
         plotly=plotly,
         script=script,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -31,7 +32,8 @@ class EventReader:
         self._indicators = _dicts(frame, indicators)
 
     def events(self, first: int, last: int, context: Mapping[str, Any]) -> Iterator[MarketEvent]:
-        """Yield the events of rows `first` up to `last`, in symbol order."""
+        """Yield the events of rows `first` up to `last`, in symbol order; they share a context none can change."""
+        context = MappingProxyType(context)
         for row in range(first, last):
             yield MarketEvent(
                 self._stamps[row],

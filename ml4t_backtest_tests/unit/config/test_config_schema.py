@@ -128,7 +128,7 @@ def test_the_defaults_of_the_engine_are_those_of_the_configuration() -> None:
     execution = ExecutionSection()
 
     assert arguments["initial_capital"].default == BacktestSection.model_fields["initial_capital"].default
-    for name in set(arguments) & set(ExecutionSection.model_fields) - {"slippage", "commission"}:
+    for name in set(arguments) & set(ExecutionSection.model_fields) - {"slippage", "commission", "account"}:
         assert arguments[name].default == getattr(execution, name), name
 
 

@@ -1,0 +1,21 @@
+"""The code location: `dagster_project.definitions`, for `dg`, the webserver, the daemon and `workspace.yaml` alike.
+
+Everything is named here, so that it loads from an installed wheel as well as from a checkout.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from dagster_project.defs import backtest, benchmarks, jobs, prepared, raw, reports, schedules, validated
+from dagster_project.defs.resources import output_root, resources
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([raw, validated, prepared, backtest, reports, benchmarks]),
+    jobs=[jobs.prepare_data, jobs.run_backtests, jobs.run_benchmarks],
+    schedules=[schedules.daily_refresh],
+    sensors=[schedules.backtests_after_data],
+    resources=resources(output_root()),
+    # A step in a process of its own costs seconds; runs go side by side instead.
+    executor=dg.in_process_executor,
+)

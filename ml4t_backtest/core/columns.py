@@ -1,0 +1,173 @@
+"""What the schemas are built of: columns with type, unit and meaning, and the rules their values keep.
+
+A check's `name` is the stable code of the violation it finds, its `error` the sentence and its `description` what to
+do. A rule stays silent about a value that another rule names already: a NaN is no price that is "too large".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from ml4t_backtest.core.instants import UTC_MICROSECONDS
+
+MONEY = "account currency"
+PER_SHARE = "account currency per share"
+FRACTION = "fraction (0.02 is 2 %)"
+INSTANT = "UTC microseconds"
+MAX_PRICE = 1e15
+MAX_VOLUME = 1e15
+
+_REPAIR = "drop the bar or repair the source"
+
+
+def column(
+    dtype: Any, meaning: str, unit: str = "", *, nullable: bool = False, checks: Sequence[pa.Check] = ()
+) -> pa.Column:
+    """Return a column; numbers in it are finite."""
+    finite = rule(
+        "E-INF", lambda c: c.is_finite(), "is infinite or not a number", "write null where a value is missing"
+    )
+    own = [finite] if dtype == pl.Float64 else []
+    return pa.Column(dtype, nullable=nullable, description=meaning, metadata={"unit": unit}, checks=[*own, *checks])
+
+
+def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str) -> pa.Check:
+    """Return a check on one column; `holds` maps the column to a boolean expression, null where it does not apply."""
+    return pa.Check(
+        lambda data: data.lazyframe.select(holds(pl.col(data.key)).fill_null(True)),
+        name=code,
+        error=error,
+        description=hint,
+        n_failure_cases=5,
+        statistics={"holds": holds},
+    )
+
+
+def row_rule(
+    code: str, holds: pl.Expr, error: str, hint: str, *, shown: Sequence[str], column: str | None = None
+) -> pa.Check:
+    """Return a check across the columns of a row.
+
+    Args:
+        code: Code of the violation.
+        holds: Boolean expression, null where the rule does not apply.
+        error: What is wrong, in words.
+        hint: What to do.
+        shown: Columns whose values a violation shows.
+        column: Column to blame, where it is one.
+    """
+    return pa.Check(
+        lambda data: data.lazyframe.select(holds.fill_null(True)),
+        name=code,
+        error=error,
+        description=hint,
+        n_failure_cases=5,
+        statistics={"holds": holds, "shown": tuple(shown), "column": column},
+    )
+
+
+def every_rule_holds(schema: pa.DataFrameSchema) -> pl.Expr:
+    """Return the rules of a schema as one expression: true when no row breaks any.
+
+    It says nothing about types, and not which rule is broken; but it takes Polars one pass.
+    """
+    rules = [pl.col(name).is_not_null() for name, each in schema.columns.items() if not each.nullable]
+    rules += [check.statistics["holds"](pl.col(name)) for name, each in schema.columns.items() for check in each.checks]
+    rules += [check.statistics["holds"] for check in schema.checks]
+    return pl.all_horizontal(holds.fill_null(True) for holds in rules).all()
+
+
+def finite_rules(family: str, hint: str) -> list[pa.Check]:
+    """Return the rules that refuse NaN and infinities, with codes FAMILY-NAN and FAMILY-INF."""
+    return [
+        rule(f"{family}-NAN", lambda c: c.is_not_nan(), "is NaN", hint),
+        rule(f"{family}-INF", lambda c: ~c.is_infinite(), "is infinite", hint),
+    ]
+
+
+def price_column(meaning: str) -> pa.Column:
+    """Return a price: finite, positive, of a believable size."""
+    return pa.Column(
+        pl.Float64,
+        description=meaning,
+        metadata={"unit": PER_SHARE},
+        checks=[
+            *finite_rules("E-PX", _REPAIR),
+            rule("E-PX-NONPOS", lambda c: (c > 0) | ~c.is_finite(), "is not positive", _REPAIR),
+            rule(
+                "E-PX-RANGE",
+                lambda c: (c.abs() < MAX_PRICE) | ~c.is_finite(),
+                "is too large",
+                "check the unit of the prices",
+            ),
+        ],
+    )
+
+
+def volume_column(meaning: str) -> pa.Column:
+    """Return a volume: finite, not negative, of a believable size."""
+    return pa.Column(
+        pl.Float64,
+        description=meaning,
+        metadata={"unit": "shares"},
+        checks=[
+            *finite_rules("E-PX", "write 0 where nothing was traded"),
+            rule("E-PX-NEGVOL", lambda c: (c >= 0) | ~c.is_finite(), "is negative", "repair the source"),
+            rule(
+                "E-PX-VOLMAX",
+                lambda c: (c < MAX_VOLUME) | ~c.is_finite(),
+                "is a sentinel, not a volume",
+                "write 0 where nothing was traded",
+            ),
+        ],
+    )
+
+
+def symbol_column() -> pa.Column:
+    """Return the name of an instrument."""
+    return column(
+        pl.String,
+        "instrument",
+        checks=[
+            rule("E-KEY-EMPTY", lambda c: c.str.len_chars() > 0, "is empty", "name the instrument"),
+            rule(
+                "E-KEY-WS",
+                lambda c: c == c.str.strip_chars(),
+                "has blanks around it",
+                "strip the blanks in the source",
+            ),
+            rule(
+                "E-KEY-CHAR",
+                lambda c: ~c.str.contains(r"[\x00-\x1f\x7f]"),
+                "holds a control character",
+                "remove control characters",
+            ),
+            rule("E-KEY-LEN", lambda c: c.str.len_chars() <= 64, "is longer than 64", "shorten it"),
+        ],
+    )
+
+
+def value_column(meaning: str) -> pa.Column:
+    """Return a signal, indicator or context value: a finite number or null."""
+    return pa.Column(
+        pl.Float64, nullable=True, description=meaning, checks=finite_rules("E-SG", "write null for 'no value'")
+    )
+
+
+def instant_column(meaning: str, *, nullable: bool = False) -> pa.Column:
+    """Return a moment in time."""
+    return column(UTC_MICROSECONDS, meaning, INSTANT, nullable=nullable)
+
+
+def positive() -> pa.Check:
+    """Return the rule of records that a value is above zero."""
+    return rule("E-RC-NONPOS", lambda c: c > 0, "is not positive", "report this as a defect of the engine")
+
+
+def not_negative() -> pa.Check:
+    """Return the rule of records that a value is not below zero."""
+    return rule("E-RC-NEG", lambda c: c >= 0, "is negative", "report this as a defect of the engine")

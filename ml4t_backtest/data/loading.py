@@ -1,0 +1,225 @@
+"""Raw tables under this package's names, types and instants, rows in the order of their source.
+
+Whatever is wrong with a table is said at once: with its columns first, then with its times and its values together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ml4t_backtest.core import schemas
+from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
+from ml4t_backtest.data.bar_time import BarClock, add_instants, as_utc
+from ml4t_backtest.data.signal_timing import availability
+from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
+from ml4t_backtest.data.validation import find_violations
+from ml4t_backtest.errors import DataValidationError, Violation
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
+
+Columns = Mapping[str, str]
+_NUMERIC_PRICES = (*schemas.PRICE_COLUMNS, "volume")
+_TIMES = ("timestamp", "available_at", "open_instant")
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+
+
+@dataclass(frozen=True)
+class ValueSource:
+    """Rows that carry values for a bar to see: one file of signals or of context.
+
+    Attributes:
+        source: Path or frame.
+        names: Value columns.
+        columns: This package's name -> the source's name.
+        available_at: Rule that derives when a row became known; None when the source has the column `available_at`.
+        latency: Time that passes until a row can be used.
+        max_age: Longest time from a row's timestamp to the decision it is shown at.
+    """
+
+    source: Source
+    names: tuple[str, ...]
+    columns: Columns = field(default_factory=dict)
+    available_at: str | None = None
+    latency: str = "0m"
+    max_age: str | None = None
+
+
+def load_prices(
+    source: Source,
+    clock: BarClock,
+    *,
+    columns: Columns | None = None,
+    indicators: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    file: str | None = None,
+) -> pl.DataFrame:
+    """Read bars and put them on the clock: `timestamp` is the close, `open_instant` and `decision_instant` beside it.
+
+    Number columns named by `indicators` and moments named by `extra` come along. Rows keep the order of their
+    source, so that a violation found in them names the physical row of `file`.
+
+    Raises:
+        DataValidationError: A column is absent or of a wrong type, or a timestamp cannot be placed; in that case with
+            everything else that is wrong with the rows.
+    """
+    file = file or describe(source)
+    wanted = [*schemas.BAR_COLUMNS, *indicators, *extra]
+    check_names("prices", [*wanted, "open_instant", "decision_instant"])
+    bars = _read(source, columns, wanted, "prices", file)
+    bars = typed(bars, [*_NUMERIC_PRICES, *indicators], ["symbol"], "prices", file)
+    try:
+        moments = [_moments(bars, name, clock, "prices", file, nullable=True) for name in extra]
+        return add_instants(bars.with_columns(moments), clock, file=file)
+    except DataValidationError as error:
+        raise _with_values(error, bars, schemas.prices_schema(), file) from error
+
+
+def load_values(spec: ValueSource, clock: BarClock, *, by_symbol: bool, file: str | None = None) -> pl.DataFrame:
+    """Read one source of signals (by symbol) or context and add when each row became known.
+
+    Rows keep the order of their source. A date stands for the start of its day as `timestamp`: it only orders rows
+    and measures their age; what may be seen is decided by `available_at` alone.
+
+    Raises:
+        DataValidationError: As for `load_prices`, or nothing says when the rows became known.
+    """
+    dataset, file = "signals" if by_symbol else "context", file or describe(spec.source)
+    keys = ["timestamp", *(["symbol"] if by_symbol else [])]
+    check_names(dataset, [*keys, "available_at", *spec.names])
+    stated = ["available_at"] if spec.available_at is None else []
+    rows = _read(spec.source, spec.columns, [*keys, *spec.names], dataset, file, optional=stated)
+    if stated and "available_at" not in rows.columns:
+        raise DataValidationError([_no_availability("available_at", dataset, file)])
+    rows = typed(rows, spec.names, keys[1:], dataset, file)
+    schema = schemas.signals_schema(spec.names) if by_symbol else schemas.context_schema(spec.names)
+    try:
+        stamps = as_utc(rows["timestamp"], clock.timezone, dataset=dataset, file=file)
+        known = _known_at(rows, stamps, spec, clock, file)
+    except DataValidationError as error:
+        raise _with_values(error, rows, schema, file) from error
+    loaded = rows.with_columns(stamps.cast(UTC_MICROSECONDS), known)
+    return loaded.select(*keys, "available_at", *spec.names)
+
+
+def load_corporate_actions(source: Source | None, *, columns: Columns | None = None) -> pl.DataFrame:
+    """Read splits and dividends in the order of their source; an empty frame of the right columns without a source.
+
+    Raises:
+        DataValidationError: A column is absent or of a wrong type.
+    """
+    schema = schemas.corporate_actions_schema()
+    if source is None:
+        return schemas.empty_frame(schema)
+    file, dataset = describe(source), "corporate_actions"
+    actions = _read(source, columns, list(schema.columns), dataset, file)
+    return typed(actions, ["value"], ["symbol", "kind"], dataset, file)
+
+
+def check_names(dataset: str, names: Sequence[str]) -> None:
+    """Refuse a table in which two columns would have the same name, or one that Polars takes for a pattern.
+
+    Raises:
+        DataValidationError: It would.
+    """
+    hint = "rename it in its source, or map it with `columns`"
+    collide = "column {!r} is given twice, or has a name that this package gives"
+    found = [
+        Violation("E-SC-COLLIDE", dataset, collide.format(name), column=name, hint=hint)
+        for name in dict.fromkeys(names)
+        if list(names).count(name) > 1
+    ]
+    found += [
+        Violation("E-SC-NAME", dataset, f"column {name!r} is named like a pattern", column=name, hint=hint)
+        for name in dict.fromkeys(names)
+        if name == "*" or (name.startswith("^") and name.endswith("$"))
+    ]
+    if found:
+        raise DataValidationError(found)
+
+
+def typed(
+    frame: pl.DataFrame, numbers: Sequence[str], texts: Sequence[str], dataset: str, file: str | None
+) -> pl.DataFrame:
+    """Cast numbers to Float64 and text to String; text and booleans are no numbers, however they look.
+
+    Raises:
+        DataValidationError: A column is of another type.
+    """
+    types = frame.schema
+    wrong = [(name, "a number") for name in numbers if not types[name].is_numeric() and types[name] != pl.Null]
+    wrong += [(name, "text") for name in texts if types[name] not in _TEXTS and not types[name].is_integer()]
+    if wrong:
+        raise DataValidationError([_wrong_type(frame, name, needed, dataset, file) for name, needed in wrong])
+    return frame.with_columns(pl.col(*numbers).cast(pl.Float64), *(pl.col(name).cast(pl.String) for name in texts))
+
+
+def _read(
+    source: Source,
+    columns: Columns | None,
+    wanted: Sequence[str],
+    dataset: str,
+    file: str | None,
+    *,
+    optional: Sequence[str] = (),
+) -> pl.DataFrame:
+    lazy = scan(source, columns=columns, dataset=dataset)
+    require_columns(lazy, wanted, dataset=dataset, file=file)
+    found = schema_of(lazy, file=file).names()
+    return collect(lazy.select(*wanted, *(name for name in optional if name in found)), file=file)
+
+
+def _wrong_type(frame: pl.DataFrame, name: str, needed: str, dataset: str, file: str | None) -> Violation:
+    return Violation(
+        "E-SC-DTYPE",
+        dataset,
+        f"{name} must be {needed}, found {frame.schema[name]}",
+        file=file,
+        row=0,
+        column=name,
+        value=repr(frame[name].drop_nulls().first())[:80],
+        count=frame.height,
+        hint="cast the column in the source",
+    )
+
+
+def _known_at(rows: pl.DataFrame, stamps: pl.Series, spec: ValueSource, clock: BarClock, file: str | None) -> pl.Series:
+    if spec.available_at is not None:
+        return availability(stamps, spec.available_at, clock.sessions_around(stamps), spec.latency)
+    dataset = "signals" if "symbol" in rows.columns else "context"
+    known = _moments(rows, "available_at", clock, dataset, file)
+    return known + timedelta(microseconds=span_microseconds(spec.latency))
+
+
+def _moments(
+    rows: pl.DataFrame, name: str, clock: BarClock, dataset: str, file: str | None, *, nullable: bool = False
+) -> pl.Series:
+    """Return a column that says when something became known; a date does not say that."""
+    known = as_utc(rows[name], clock.timezone, dataset=dataset, file=file, column=name, nullable=nullable)
+    if known.dtype == pl.Date:
+        raise DataValidationError([_no_availability(name, dataset, file)])
+    return known
+
+
+def _no_availability(name: str, dataset: str, file: str | None) -> Violation:
+    return Violation(
+        "E-SG-AVAILABILITY",
+        dataset,
+        "nothing says when the rows became known",
+        file=file,
+        column=name,
+        hint="declare available_at: market_open, market_close or next_day, or add a datetime column `available_at`",
+    )
+
+
+def _with_values(
+    error: DataValidationError, rows: pl.DataFrame, schema: pa.DataFrameSchema, file: str | None
+) -> DataValidationError:
+    """Return an error about times with everything that is wrong with the values of the rows too."""
+    values = schema.remove_columns([name for name in _TIMES if name in schema.columns])
+    return DataValidationError([*error.violations, *find_violations(rows, values, file=file)])

@@ -1,0 +1,108 @@
+"""What a version of a data set holds and what it was made from: `manifest.json`, written last, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml4t_backtest.core.schemas import SCHEMA_VERSION
+from ml4t_backtest.errors import BacktestError, CorruptDatasetError
+
+MANIFEST = "manifest.json"
+_TABLES_HASH = "tables_hash"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version holds and what it was made from.
+
+    Attributes:
+        kind: `prepared`, `result` or another sort of data set.
+        content_hash: sha256 over tables, attachments, kind, inputs and facts; the name of the version's folder.
+        files: File name -> rows (null for attachments) and sha256 of the bytes.
+        inputs: Name -> content hash of what it was made from (data, config, engine version).
+        facts: Small values that belong to the data set, JSON only; `tables_hash` among them.
+        schema_version: Version of `core.schemas` it was written with.
+    """
+
+    kind: str
+    content_hash: str
+    files: dict[str, dict[str, Any]]
+    inputs: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        files: Mapping[str, dict[str, Any]],
+        *,
+        inputs: Mapping[str, str],
+        facts: Mapping[str, Any],
+        tables_hash: str,
+    ) -> Manifest:
+        """Return the manifest of a version, exactly as a reader will find it.
+
+        Raises:
+            BacktestError: Facts or inputs are no JSON.
+        """
+        try:
+            stored = json.loads(json.dumps([dict(inputs), {**facts, _TABLES_HASH: tables_hash}], allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BacktestError(f"facts and inputs of a data set must be JSON without NaN: {error}") from error
+        return cls(kind, _identity(kind, files, *stored), dict(files), *stored)
+
+    def text(self) -> str:
+        """Return the manifest as JSON."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+
+def read_manifest(version: str | Path) -> Manifest:
+    """Return the manifest of a version folder.
+
+    Raises:
+        CorruptDatasetError: It is absent, unreadable or changed, or was written by another schema version.
+    """
+    path = Path(version) / MANIFEST
+    if not path.is_file():
+        raise CorruptDatasetError(f"{version} has no {MANIFEST}: the data set is incomplete")
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError, OSError) as error:
+        raise CorruptDatasetError(f"{path} is damaged: {error}") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise CorruptDatasetError(
+            f"{path} has schema version {manifest.schema_version}, this package reads {SCHEMA_VERSION}: write it again"
+        )
+    if not _is_whole(manifest):
+        raise CorruptDatasetError(f"{path} is damaged: it does not say what it says it holds; write it again")
+    return manifest
+
+
+def _is_whole(manifest: Manifest) -> bool:
+    """Return whether the parts of a manifest have their types and its hash is the one they give."""
+    dicts = (manifest.files, manifest.inputs, manifest.facts)
+    if not all(isinstance(part, dict) for part in dicts) or not all(map(_is_entry, manifest.files.values())):
+        return False
+    expected = _identity(manifest.kind, manifest.files, manifest.inputs, manifest.facts)
+    return isinstance(manifest.kind, str) and manifest.content_hash == expected
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or set(entry) != {"rows", "sha256"}:
+        return False
+    return isinstance(entry["rows"], int | None) and isinstance(entry["sha256"], str)
+
+
+def _identity(
+    kind: str, files: Mapping[str, dict[str, Any]], inputs: Mapping[str, str], facts: Mapping[str, Any]
+) -> str:
+    # Tables count by `tables_hash`: the bytes of a Parquet file differ between versions of its writer.
+    attached = {file: entry["sha256"] for file, entry in files.items() if entry["rows"] is None}
+    text = json.dumps([kind, inputs, facts, attached], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

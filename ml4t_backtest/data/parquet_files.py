@@ -1,0 +1,193 @@
+"""Parquet files on disk as one lazy frame: a file, a folder or a glob, hive-partitioned or not.
+
+Hive keys are the `key=value` folders above a file. They are text: otherwise `symbol=0700` becomes the number 700.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+
+from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
+
+_NULL_KEY = "__HIVE_DEFAULT_PARTITION__"
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_SHOWN = 200
+
+Keys = Mapping[str, str]
+Shape = Mapping[str, pl.DataType]
+
+
+@contextmanager
+def reading(file: str | Path | None) -> Iterator[None]:
+    """Turn what Polars and the system raise while rows are read into this package's error.
+
+    Raises:
+        CorruptDatasetError: Something was raised.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise CorruptDatasetError(f"{file or 'the data'} cannot be read{_looks_like(file)}: {lines[0]}") from error
+
+
+def scan_files(path: str, dataset: str) -> pl.LazyFrame:
+    """Return the rows of a file, of all files of a folder, or of those a glob matches, by the names of the files.
+
+    Args:
+        path: A name that exists is taken as it is, whatever letters it has; otherwise it may be a glob.
+        dataset: What it is, for messages.
+
+    Raises:
+        DataValidationError: There is no such file, a column differs between files, or a hive key contradicts the
+            column of that name inside the file.
+        CorruptDatasetError: A file is no readable Parquet file.
+    """
+    keys = {file: _hive_keys(file) for file in _files(path, dataset)}
+    shapes = {file: _shape(file, keys[file], dataset) for file in keys}
+    _refuse_drift(shapes, dataset)
+    alike: dict[frozenset[tuple[str, pl.DataType]], list[Path]] = {}
+    for file, shape in shapes.items():
+        alike.setdefault(frozenset(shape.items()), []).append(file)
+    scans = [_scan_alike(files, keys[files[0]]) for files in alike.values()]
+    # Files may differ in how they store text and in columns that only some have.
+    names = [_as_text(name, dtype) for name, dtype in next(iter(shapes.values())).items()]
+    return scans[0] if len(scans) == 1 else pl.concat([scan.select(names) for scan in scans])
+
+
+def _scan_alike(files: list[Path], keys: Keys) -> pl.LazyFrame:
+    texts = {key: pl.String() for key in keys}
+    return pl.scan_parquet(files, glob=False, hive_partitioning=bool(keys), hive_schema=texts or None)
+
+
+def _files(path: str, dataset: str) -> list[Path]:
+    try:
+        local = Path(path).expanduser().absolute()
+        exists, is_folder, is_file = local.exists(), local.is_dir(), local.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _no_file("E-FL-MISSING", dataset, path, f"the path cannot be looked up ({_reason(error)})") from error
+    if is_folder:
+        return _inside(local) or _empty(dataset, str(local), "the folder holds no Parquet file")
+    if is_file:
+        return [local]
+    if exists:
+        raise _no_file("E-FL-KIND", dataset, str(local), "the path is neither a file nor a folder")
+    if any(letter in path for letter in "*?["):
+        matches = (Path(match) for match in sorted(glob.glob(str(local), recursive=True)))
+        return [match for match in matches if match.is_file()] or _empty(dataset, path, "no file matches the pattern")
+    raise _no_file("E-FL-MISSING", dataset, str(local), "the file does not exist")
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the Parquet files of a folder; what begins with a dot or `_` is some writer's own business."""
+    found = sorted(file for file in folder.rglob("*.parquet") if file.is_file())
+    return [file for file in found if not any(part[0] in "._" for part in file.relative_to(folder).parts)]
+
+
+def _hive_keys(file: Path) -> dict[str, str]:
+    parts = [part.split("=") for part in file.parts[:-1]]
+    return {pair[0]: unquote(pair[1]) for pair in parts if len(pair) == 2}
+
+
+def _shape(file: Path, keys: Keys, dataset: str) -> Shape:
+    """Return the columns of a file with those its folders give it."""
+    with reading(file):
+        inside = _plain(file).collect_schema()
+        contradicted = [key for key in keys if key in inside and not _agrees(file, key, keys[key], inside[key])]
+    if contradicted:
+        raise DataValidationError(
+            [
+                Violation(
+                    "E-SC-HIVECONFLICT",
+                    dataset,
+                    f"column {key!r} inside the file is not {keys[key]!r}, as its folder says",
+                    file=str(file),
+                    column=key,
+                    hint="move the file or repair the column",
+                )
+                for key in contradicted
+            ]
+        )
+    return {**inside, **dict.fromkeys(keys, pl.String())}
+
+
+def _agrees(file: Path, key: str, value: str, dtype: pl.DataType) -> bool:
+    told = pl.lit(None if value == _NULL_KEY else value, dtype=pl.String)
+    kept = pl.col(key).cast(pl.String) if dtype in _TEXTS else pl.col(key)
+    expected = told if dtype in _TEXTS else told.cast(dtype, strict=False)
+    return bool(_plain(file).select(kept.eq_missing(expected).all()).collect(engine="in-memory").item())
+
+
+def _plain(file: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(file, glob=False, hive_partitioning=False)
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.col(name).cast(pl.String) if dtype in _TEXTS else pl.col(name)
+
+
+def _refuse_drift(shapes: Mapping[Path, Shape], dataset: str) -> None:
+    """Refuse files that lack a column of the first one or have it in another type; text is text however stored."""
+    first, expected = next(iter(shapes.items()))
+    found: dict[str, Violation] = {}
+    for file, shape in shapes.items():
+        for name, dtype in expected.items():
+            if name not in found and (name not in shape or not _same_type(dtype, shape[name])):
+                found[name] = _drift(name, dtype, first, shape.get(name), file, dataset)
+    if found:
+        raise DataValidationError(list(found.values()))
+
+
+def _same_type(left: pl.DataType, right: pl.DataType) -> bool:
+    return left == right or (left in _TEXTS and right in _TEXTS)
+
+
+def _drift(
+    name: str, dtype: pl.DataType, first: Path, other: pl.DataType | None, file: Path, dataset: str
+) -> Violation:
+    there = "absent" if other is None else str(other)
+    return Violation(
+        "E-SC-DRIFT",
+        dataset,
+        f"column {name!r} is {dtype} in {first} and {there} in {file}",
+        file=str(file),
+        column=name,
+        hint="write all files of a data set with the same columns",
+    )
+
+
+def _empty(dataset: str, path: str, message: str) -> list[Path]:
+    raise _no_file("E-DS-EMPTY", dataset, path, message)
+
+
+def _no_file(code: str, dataset: str, path: str, message: str) -> DataValidationError:
+    hint = "check the path in the config"
+    return DataValidationError([Violation(code, dataset, message, file=path[:_SHOWN], hint=hint)])
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)[:_SHOWN]
+
+
+def _looks_like(file: str | Path | None) -> str:
+    """Return a hint when the bytes of a file say what it really is."""
+    try:
+        if file is None or not Path(file).is_file():
+            return ""
+        with Path(file).open("rb") as opened:
+            start = opened.read(64)
+            opened.seek(max(0, Path(file).stat().st_size - 4))
+            end = opened.read()
+    except (OSError, ValueError):
+        return ""
+    if not start:
+        return " (it is empty)"
+    if start[:4] == b"PAR1":
+        return "" if end == b"PAR1" else " (its footer is damaged)"
+    return " (it looks like CSV)" if b"," in start and start.isascii() else ""

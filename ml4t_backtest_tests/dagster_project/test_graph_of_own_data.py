@@ -1,0 +1,221 @@
+"""Graphs over configurations of the test's own: bad rows, data sets without signals, mixtures, broken files."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ml4t_backtest.core import schemas
+from ml4t_backtest.data.storage import current_version
+from ml4t_backtest.errors import AccountingError, ConfigError, CorruptDatasetError
+
+dg = pytest.importorskip("dagster")
+pytestmark = pytest.mark.dagster
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run(demo: Any, job: str, key: str, root: Path, instance: Any = None) -> Any:
+    return demo.defs.resolve_job_def(job).execute_in_process(
+        run_config=QUIET, partition_key=key, resources=demo.resources(root), raise_on_error=False, instance=instance
+    )
+
+
+def with_broken_row(bars: pl.DataFrame) -> pl.DataFrame:
+    return bars.with_columns(high=pl.when(pl.int_range(pl.len()) == 3).then(90.0).otherwise("high"))
+
+
+def test_data_without_signals_and_context_runs_on_empty_tables(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
+    summary = load_graph(own_data.configs).materialize_all(["hold"], tmp_path)
+    assert summary.warnings == 0
+    store = load_graph(own_data.configs).resources(tmp_path)["store"]
+    signals = store.read("validated_signals", "mine")["signals"]
+    assert signals.schema == schemas.empty_frame(schemas.signals_schema(())).schema
+    assert signals.is_empty()
+    assert store.read("raw_context", "mine")["context"].is_empty()
+    assert store.read("corporate_actions", "mine").is_empty()
+    assert store.read("trades", "hold").height == 2
+
+
+def test_a_broken_row_fails_the_check_with_the_packages_text_and_publishes_nothing(
+    own_data: Any, load_graph: Any, tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    demo, instance = load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    good = current_version(tmp_path / "assets", "validated_prices/mine")
+    own_data.write_bars(with_broken_row(bars))
+
+    failed = run(demo, "prepare_data", "mine", tmp_path, instance)
+
+    assert not failed.success
+    checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "validated_prices")}
+    assert not checks["values"].passed
+    # Row 3 of the file: symbol A on 2024-01-11, which became that session's close.
+    assert "E-PX-HILO prices: high is below low (1 found)" in checks["values"].description
+    assert "row 3, key A 2024-01-11T21:00:00+00:00" in checks["values"].description
+    assert str(own_data.configs) in checks["values"].description
+    assert "schema" not in checks
+    materialized = {event.asset_key.to_user_string() for event in failed.get_asset_materialization_events()}
+    assert "raw_prices" in materialized
+    assert not materialized & {"validated_prices", "asset_data", "context_data"}
+    assert current_version(tmp_path / "assets", "validated_prices/mine") == good
+    assert run(demo, "run_backtests", "hold", tmp_path).success
+
+
+def test_a_broken_row_is_a_warning_on_the_raw_table(
+    own_data: Any, load_graph: Any, tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    own_data.write_bars(with_broken_row(bars))
+    instance = dg.DagsterInstance.ephemeral()
+    failed = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
+    checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "raw_prices")}
+    assert {name: check.passed for name, check in checks.items()} == {"schema": True, "values": False, "keys": True}
+    assert checks["values"].severity == dg.AssetCheckSeverity.WARN
+
+
+def test_a_missing_column_fails_the_schema_check_of_the_raw_table(
+    own_data: Any, load_graph: Any, tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    own_data.write_bars(bars.drop("close"))
+    instance = dg.DagsterInstance.ephemeral()
+    failed = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
+    (check,) = evaluations(instance, failed.run_id, "raw_prices")
+    assert (check.check_name, check.passed) == ("schema", False)
+    assert "E-SC-MISSING prices: column 'close' is absent" in check.description
+    assert not (tmp_path / "assets" / "raw_prices").exists()
+
+
+def test_a_failing_strategy_fails_its_run_with_the_packages_text(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    (own_data.configs / "hold.py").write_text(
+        "from ml4t_backtest import Strategy\n\n\n"
+        "class Hold(Strategy):\n"
+        "    def on_market_data(self, event):\n"
+        "        raise ValueError('no idea')\n"
+    )
+    demo = load_graph(own_data.configs)
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    with pytest.raises(dg.Failure) as failure:
+        demo.materialize_all(["hold"], tmp_path)
+    assert "StrategyError: Hold raised at 2024-01-08 21:00 UTC on A" in failure.value.description
+    assert failure.value.allow_retries is False
+    assert not (tmp_path / "assets" / "trades").exists()
+
+
+def test_books_that_do_not_balance_fail_the_reconciles_check(
+    own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml4t_backtest.engine import BacktestEngine
+
+    def cook_the_books(_: BacktestEngine) -> None:
+        raise AccountingError("the records contradict each other: a cent is missing")
+
+    demo, instance = load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    monkeypatch.setattr(BacktestEngine, "run", cook_the_books)
+    failed = run(demo, "run_backtests", "hold", tmp_path, instance)
+    (check,) = evaluations(instance, failed.run_id, "backtest_run")
+    assert (check.check_name, check.passed) == ("reconciles", False)
+    assert "a cent is missing" in check.description
+    assert not (tmp_path / "assets" / "backtest_run").exists()
+
+
+def test_parts_of_different_preparations_are_refused(
+    own_data: Any, load_graph: Any, tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    demo = load_graph(own_data.configs)
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    pointer = tmp_path / "assets" / "context_data" / "mine" / "CURRENT"
+    old = pointer.read_text()
+    own_data.write_bars(bars.with_columns(volume=pl.col("volume") + 1.0))
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    # As if the process had been killed between publishing the bars and publishing the context.
+    pointer.write_text(old)
+    with pytest.raises(
+        CorruptDatasetError, match="asset_data, context_data, corporate_actions of 'mine' were made from"
+    ):
+        demo.resources(tmp_path)["store"].read_together(["asset_data", "context_data", "corporate_actions"], "mine")
+    with pytest.raises(dg.Failure, match="were made from different inputs"):
+        demo.defs.resolve_job_def("run_backtests").execute_in_process(
+            run_config=QUIET, partition_key="hold", resources=demo.resources(tmp_path)
+        )
+
+
+def test_runs_on_different_versions_of_a_data_set_are_marked_and_warned_about(
+    own_data: Any, load_graph: Any, tmp_path: Path, bars: pl.DataFrame
+) -> None:
+    (own_data.configs / "again.yaml").write_text((own_data.configs / "hold.yaml").read_text())
+    demo = load_graph(own_data.configs)
+    demo.materialize_all(["hold"], tmp_path)
+    own_data.write_bars(bars.with_columns(volume=pl.col("volume") + 1.0))
+    summary = demo.materialize_all(["again"], tmp_path)
+    table = demo.resources(tmp_path)["store"].read("comparison_report")
+    assert table.select("config", "is_comparable").rows() == [("again", False), ("hold", False)]
+    assert summary.warnings == 1
+
+
+def test_comparison_works_with_a_single_configuration(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
+    demo = load_graph(own_data.configs)
+    demo.materialize_all(["hold"], tmp_path)
+    assert demo.resources(tmp_path)["store"].read("comparison_report")["config"].to_list() == ["hold"]
+
+
+def test_a_broken_configuration_does_not_hide_the_others(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
+    (own_data.configs / "broken.yaml").write_text("backtest: {initial_capital: -1}\ndata: {dataset: mine}\n")
+    demo = load_graph(own_data.configs)
+    assert demo.materialize_all(["hold"], tmp_path).reports["hold"].is_file()
+    with pytest.raises(ConfigError, match="initial_capital"):
+        demo.materialize_all(["broken"], tmp_path)
+
+
+def test_a_configuration_with_its_own_sources_gets_a_data_set_of_its_name(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    (own_data.configs / "alone.yaml").write_text(
+        "backtest: {initial_capital: 10000}\n"
+        "data: {source: {bar_label: session, adjustment: total_return, prices: {path: bars.parquet}}}\n"
+        "strategy: {path: 'hold.py:Hold'}\n"
+    )
+    demo = load_graph(own_data.configs)
+    assert demo.defs.resolve_job_def("prepare_data").partitions_def.get_partition_keys() == ["alone", "mine"]
+    demo.materialize_all(["alone"], tmp_path)
+    assert (tmp_path / "assets" / "asset_data" / "alone" / "CURRENT").is_file()
+
+
+def test_assets_are_functions(own_data: Any, load_graph: Any, bars: pl.DataFrame) -> None:
+    load_graph(own_data.configs)
+    from dagster_project.defs.validated import validated_prices
+
+    context = dg.build_asset_context(partition_key="mine")
+    *checks, published = validated_prices(context, {"prices": bars})
+    assert [(check.check_name, check.passed) for check in checks] == [
+        ("schema", True),
+        ("values", True),
+        ("keys", True),
+    ]
+    assert published.value["prices"]["timestamp"].dt.date().unique().sort()[0] == date(2024, 1, 8)
+    assert published.metadata["dagster/row_count"] == 10
+
+
+@pytest.mark.parametrize("key", ["../mine", "a/b", "x" * 300, "mine\n", "mine.yaml/"])
+def test_an_asset_refuses_a_partition_key_that_is_no_name(own_data: Any, load_graph: Any, key: str) -> None:
+    load_graph(own_data.configs)
+    from dagster_project.defs.raw import raw_prices
+
+    with pytest.raises(ConfigError):
+        list(raw_prices(dg.build_asset_context(partition_key=key)))
+
+
+def evaluations(instance: Any, run_id: str, asset: str) -> list[Any]:
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [event.dagster_event.event_specific_data for event in events]
+    return [check for check in found if check.asset_key == dg.AssetKey(asset)]
+
+
+@pytest.fixture
+def bars(own_data: Any) -> pl.DataFrame:
+    return pl.read_parquet(own_data.configs / "bars.parquet")

@@ -1,0 +1,1 @@
+"""An independent oracle of the engine: see README.md."""
