@@ -269,9 +269,7 @@ def _of_engine(world: World, result: BacktestResult, player: TapePlayer) -> dict
     trades = [[at(v) if isinstance(v, datetime) else v for v in row] for row in trades]
     return {
         "fills": [(at(row[0]), *row[1:]) for row in fills],
-        "orders": [
-            (n, o["symbol"], o["status"], o["filled_quantity"]) if o else (n, None, None, None) for n, o in mine
-        ],
+        "orders": orders,
         "cash_flows": sorted((at(row[0]), *row[1:]) for row in flows),
         "states": [(at(row[0]), *row[1:]) for row in states],
         "trades": sorted(map(tuple, trades), key=_trade_key),

@@ -594,16 +594,20 @@ import os, signal, sys
 import polars as pl
 from ml4t_backtest.data.storage import publish
 
-def write(root, first):
-    for number in range(first, first + 100_000):
+def write(root, first, nursery):
+    number = first
+    while os.getppid() == nursery:  # else the tests were stopped
         tables = {name: pl.DataFrame({"n": [number] * 20_000, "row": range(20_000)}) for name in ("x", "y")}
         publish(root, "d", tables, kind="test", facts={"number": number})
+        number += 1
+    os._exit(0)
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+nursery = os.getpid()
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        write(sys.argv[1], int(line))
+        write(sys.argv[1], int(line), nursery)
     print(child, flush=True)
 """
 
