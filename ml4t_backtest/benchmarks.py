@@ -15,7 +15,7 @@ import polars as pl
 
 from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
-from ml4t_backtest.datasets.synthetic import random_bars
+from ml4t_backtest.data.synthetic import random_bars
 from ml4t_backtest.engine import BacktestEngine
 from ml4t_backtest.strategy.base import Strategy
 from ml4t_backtest.strategy.library import PredictionThreshold, TopNByPrediction

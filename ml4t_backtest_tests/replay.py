@@ -84,7 +84,7 @@ def _bars(rows: pl.DataFrame) -> dict[str, Bar]:
 def is_told_in_full(result: BacktestResult) -> bool:
     """Whether a run holds nothing but what a replay knows: orders at the open of whole bars, by a living cash account.
 
-    Other order types, brackets, margin and settlements are compared with the oracle (`oracle/`) and with tables by hand.
+    Other order types, brackets, margin and settlements have the oracle (`oracle/`) and tables by hand.
     """
     plain = result.orders["order_type"].is_in(["market"]).all() and (result.fills["phase"] == "open").all()
     ordered = result.trades["exit_reason"].drop_nulls().is_in(["signal", "corporate_action"]).all()

@@ -151,7 +151,8 @@ class Filler:
         if self._guard.halted:
             return "halted"
         opening = self._after(order, size, chance)
-        return "risk_limit" if opening is not None and self._account.admits(opening) else "insufficient_cash"
+        covered = opening is not None and self._account.admits(opening)
+        return "risk_limit" if opening and covered and not self._guard.admits(opening) else "insufficient_cash"
 
     def _admits(self, order: Order, size: float, chance: Chance) -> bool:
         opening = self._after(order, size, chance)

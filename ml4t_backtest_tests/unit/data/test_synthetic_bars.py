@@ -8,8 +8,8 @@ from polars.testing import assert_frame_equal
 
 from ml4t_backtest import ConfigError, PolarsDataFeed
 from ml4t_backtest.core.schemas import asset_data_schema
+from ml4t_backtest.data.synthetic import random_bars
 from ml4t_backtest.data.validation import find_violations
-from ml4t_backtest.datasets.synthetic import random_bars
 
 
 @pytest.mark.parametrize("minutes", [False, True])
