@@ -68,7 +68,7 @@ def preview(frame: pl.DataFrame) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as a Markdown table; numbers with six significant digits."""
+    """Return rows as a Markdown table; numbers with six significant digits, large ones as whole numbers."""
     lines = [header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -130,7 +130,12 @@ def _seen_at(name: str) -> str | None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    text = f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, datetime) else plain(value)
+    text = f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, datetime) else _number(value)
     for raw, escaped in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(raw, escaped)
     return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+
+
+def _number(value: Any) -> str:
+    is_large = isinstance(value, float) and 1e5 <= abs(value) < 1e15
+    return f"{value:,.0f}" if is_large else plain(value)

@@ -166,13 +166,14 @@ def infer_frequency(stamps: pl.Series) -> str:
     # What is no time at all is refused by name when it is read.
     if not isinstance(stamps.dtype, pl.Datetime):
         return "1d"
-    distinct = unflagged(stamps.head(100_000)).unique().sort().head(1_000).cast(UTC_MICROSECONDS).cast(pl.Int64)
+    read = unflagged(stamps.head(100_000)).cast(UTC_MICROSECONDS, strict=False).drop_nulls()
+    distinct = read.cast(pl.Int64).unique().sort().head(1_000)
     if distinct.len() < 2:
         return "1d"
     steps = distinct.diff().drop_nulls().value_counts().sort("count", distinct.name, descending=[True, False])
     seconds = int(steps[distinct.name][0]) // 1_000_000
     if seconds >= 20 * 3600:
         return "1d"
-    if seconds % 60:
-        raise ConfigError(f"the bars are {seconds} seconds apart: declare their frequency")
+    if seconds == 0 or seconds % 60:
+        raise ConfigError(f"the bars are {seconds or 'no full'} seconds apart: declare their frequency")
     return f"{seconds // 60}m"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,20 +57,13 @@ def check_bars(rows: pl.LazyFrame, schema: pa.DataFrameSchema, *, file: str | No
     for first in range(0, max(height, 1), at_once):
         part = collect(rows.slice(first, at_once), file=file)
         found.append(find_violations(part, schema, file=file, first_row=first))
-        if not found[-1]:
-            slices.append(_slices_of(part))
-            symbols.append(_symbols_of(part))
-    raise_violations(merge_violations(found))
+        if any(violation.row is None for violation in found[-1]):
+            raise_violations(found[-1])  # the table itself is wrong, not some of its rows
+        slices.append(_slices_of(part))
+        symbols.append(_symbols_of(part))
     torn = pl.concat(slices).filter(pl.col("timestamp").is_duplicated())
-    raise_violations(merge_violations(_repeats_across(rows, torn, file, at_once)))
-    return CheckedBars(
-        rows,
-        pl.concat(slices)
-        .group_by("timestamp")
-        .agg(pl.col("decision_instant").max(), pl.col("rows").sum())
-        .sort("timestamp"),
-        pl.concat(symbols).group_by("symbol").agg(pl.col("first").min(), pl.col("last").max()).sort("symbol"),
-    )
+    raise_violations(merge_violations([*found, *_repeats_across(rows, torn, file, at_once)]))
+    return CheckedBars(rows, _merged_slices(slices), _merged_symbols(symbols))
 
 
 def _slices_of(rows: pl.DataFrame) -> pl.DataFrame:
@@ -82,21 +75,30 @@ def _symbols_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("symbol").agg(first=stamp.min(), last=stamp.max())
 
 
+def _merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    together = pl.concat(parts).group_by("timestamp")
+    return together.agg(pl.col("decision_instant").max(), pl.col("rows").sum()).sort("timestamp")
+
+
+def _merged_symbols(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    together = pl.concat(parts).group_by("symbol")
+    return together.agg(pl.col("first").min(), pl.col("last").max()).sort("symbol")
+
+
 def _repeats_across(
     rows: pl.LazyFrame, torn: pl.DataFrame, file: str | None, at_once: int
 ) -> Iterator[list[Violation]]:
-    """Yield the keys that repeat in another part: of timestamps that are torn apart, nobody compared the rows."""
+    """Yield the keys that repeat in another part: where a slice is torn apart, its rows were not compared yet."""
     sizes = torn.group_by("timestamp").agg(pl.col("rows").sum()).sort("timestamp")
-    for stamps in sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")[
-        "timestamp"
-    ]:
-        keys = (
-            rows.select("timestamp", "symbol").with_row_index("row").filter(pl.col("timestamp").is_in(stamps.implode()))
-        )
-        ordered = collect(keys, file=file).sort("timestamp", "symbol", "row")
-        same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("timestamp", "symbol"))
-        apart = pl.col("row") // at_once != pl.col("row").shift(1) // at_once
-        repeats = ordered.with_columns(before=pl.col("row").shift(1)).filter(same & apart).sort("row")
+    batches = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
+    numbered = rows.select("timestamp", "symbol").with_row_index("row")
+    before = pl.col("row").shift(1)
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("timestamp", "symbol"))
+    apart = pl.col("row") // at_once != before // at_once
+    for stamps in batches["timestamp"]:
+        keys = collect(numbered.filter(pl.col("timestamp").is_in(stamps.implode())), file=file)
+        ordered = keys.sort("timestamp", "symbol", "row")
+        repeats = ordered.with_columns(before=before).filter(same & apart).sort("row")
         yield [_repeat(repeats, file)] if repeats.height else []
 
 

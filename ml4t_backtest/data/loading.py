@@ -122,7 +122,7 @@ def load_corporate_actions(source: Source | None, *, columns: Columns | None = N
 
 
 def check_names(dataset: str, names: Sequence[str]) -> None:
-    """Refuse a table in which two columns would have the same name, or one that Polars takes for a pattern.
+    """Refuse a table in which two columns would have the same name, or one has none that Polars takes as it is.
 
     Raises:
         DataValidationError: It would.
@@ -135,9 +135,9 @@ def check_names(dataset: str, names: Sequence[str]) -> None:
         if list(names).count(name) > 1
     ]
     found += [
-        Violation("E-SC-NAME", dataset, f"column {name!r} is named like a pattern", column=name, hint=hint)
+        Violation("E-SC-NAME", dataset, f"{name!r} is a pattern, not the name of a column", column=name, hint=hint)
         for name in dict.fromkeys(names)
-        if name == "*" or (name.startswith("^") and name.endswith("$"))
+        if name in ("", "*") or (name.startswith("^") and name.endswith("$"))
     ]
     if found:
         raise DataValidationError(found)

@@ -20,7 +20,7 @@ from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_freq
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
-from ml4t_backtest.data.preparer import DataPreparer, column_names, join_context
+from ml4t_backtest.data.preparer import column_names, join_context, join_signals
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, validate
@@ -115,23 +115,19 @@ class PolarsDataFeed:
         _check_levels(validation, warm_up_days)
         _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
         _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
-        names = column_names(self.signal_columns, self.indicator_columns, self.context_columns)
-        check_names("asset_data", names)
-        prepared = signals_data is None and _is_prepared(asset_data)
-        length = frequency or ("1d" if prepared else _frequency_of(asset_data))
+        check_names("asset_data", column_names(self.signal_columns, self.indicator_columns, self.context_columns))
+        lazy, signals = scan(asset_data, dataset="asset_data"), None
+        if signals_data is not None:
+            signals = ValueSource(signals_data, self.signal_columns, available_at=signal_available_at)
+        # Prepared bars carry their instants; nobody asks how long they are.
+        prepared = signals is None and _is_prepared(lazy, self._file)
+        length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
         clock = BarClock(calendar, timezone, bar_label, length, decide_at)
-        bars = (
-            self._prepared_bars(asset_data)
-            if prepared
-            else self._raw_bars(asset_data, signals_data, signal_available_at, clock)
-        )
+        bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
-        begin, finish = _begin(start, self.calendar, clock), _finish(end, self.calendar, clock)
-        self.trading_start = None if begin is None else to_instant(begin)
-        first = None if begin is None else begin - timedelta(days=warm_up_days)
-        self._slices = _within_span(bars.slices, first, finish, f"{start or 'its begin'} and {end or 'its end'}")
         self._bars = bars.rows
+        self._slices, self.trading_start = _span(bars.slices, start, end, warm_up_days, self.calendar, clock)
         self.symbols = _symbols_within(bars.symbols, self._slices["timestamp"])
 
     def __iter__(self) -> Iterator[Slice]:
@@ -193,9 +189,8 @@ class PolarsDataFeed:
         known = stamps.to_frame("timestamp").join(self._context, on="timestamp", how="left", maintain_order="left")
         return known.select(self.context_columns).to_dicts()
 
-    def _prepared_bars(self, source: Source) -> CheckedBars:
+    def _prepared_bars(self, lazy: pl.LazyFrame) -> CheckedBars:
         """Return prepared bars as they lie, every row checked."""
-        lazy = scan(source, dataset="asset_data")
         schema = schemas.asset_data_schema(self.signal_columns, self.indicator_columns)
         require_columns(lazy, list(schema.columns), dataset="asset_data", file=self._file)
         rows = lazy.select(list(schema.columns))
@@ -203,27 +198,31 @@ class PolarsDataFeed:
             rows = rows.with_columns(pl.col("symbol").cast(pl.String))
         return check_bars(rows, schema, file=self._file, at_once=_ROWS_CHECKED_AT_ONCE)
 
-    def _raw_bars(self, source: Source, signals: Source | None, rule: str | None, clock: BarClock) -> CheckedBars:
-        """Return bars prepared here in memory, with their own signals or those of another source."""
+    def _raw_bars(self, lazy: pl.LazyFrame, signals: ValueSource | None, clock: BarClock) -> CheckedBars:
+        """Return bars prepared here in memory, with signals of another source or those that came joined to them."""
         if signals is None:
-            return self._joined_bars(source, clock)
-        preparer = DataPreparer(clock).add_prices(source, indicators=self.indicator_columns)
-        preparer.add_signals(ValueSource(signals, self.signal_columns, available_at=rule))
-        return CheckedBars.of(preparer.prepare().asset_data)
+            return CheckedBars.of(self._joined_bars(lazy, clock).sort("timestamp", "symbol"))
+        prices = load_prices(lazy, clock, indicators=self.indicator_columns, file=self._file)
+        validate(prices, schemas.prices_schema(), file=self._file)
+        rows = load_values(signals, clock, by_symbol=True)
+        validate(rows, schemas.signals_schema(signals.names), file=describe(signals.source))
+        bars = join_signals(prices, [(signals, rows)])
+        validate(bars, schemas.asset_data_schema(signals.names, self.indicator_columns))
+        return CheckedBars.of(bars)
 
-    def _joined_bars(self, source: Source, clock: BarClock) -> CheckedBars:
-        """Return raw bars, whose signals came joined to them."""
-        own, found = self.signal_columns, schema_of(scan(source, dataset="prices"), file=self._file)
+    def _joined_bars(self, lazy: pl.LazyFrame, clock: BarClock) -> pl.DataFrame:
+        own, found = self.signal_columns, schema_of(lazy, file=self._file)
         stated = [name for name in own if f"{name}_available_at" in found]
         assumed = [name for name in own if name not in stated]
         if assumed:
             self.notes += (f"taken as known at each bar's close, as nothing says otherwise: {', '.join(assumed)}",)
         moments = [f"{name}_available_at" for name in stated]
-        prices = load_prices(source, clock, indicators=[*self.indicator_columns, *own], extra=moments)
+        numbers = [*self.indicator_columns, *own]
+        prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file)
         validate(prices, schemas.prices_schema(), file=self._file)
         bars = declare_known(prices, own)
         validate(bars, schemas.asset_data_schema(own, self.indicator_columns), file=self._file)
-        return CheckedBars.of(bars.sort("timestamp", "symbol"))
+        return bars
 
     def _context_of(
         self, source: Source | None, rule: str | None, slices: pl.DataFrame, clock: BarClock
@@ -278,26 +277,37 @@ def _check_against(
         validate(earlier, schema, file=file)
 
 
-def _is_prepared(source: Source) -> bool:
-    found = schema_of(scan(source, dataset="asset_data"), file=describe(source))
+def _is_prepared(lazy: pl.LazyFrame, file: str | None) -> bool:
+    found = schema_of(lazy, file=file)
     return all(name in found for name in _PREPARED)
 
 
-def _frequency_of(source: Source) -> str:
-    lazy, file = scan(source, dataset="asset_data"), describe(source)
+def _frequency_of(lazy: pl.LazyFrame, file: str | None) -> str:
     require_columns(lazy, ["timestamp"], dataset="asset_data", file=file)
     return infer_frequency(collect(lazy.select("timestamp"), file=file).to_series())
 
 
-def _within_span(slices: pl.DataFrame, first: datetime | None, last: datetime | None, asked: str) -> pl.DataFrame:
-    stamp = pl.col("timestamp")
-    after = pl.lit(True) if first is None else stamp >= pl.lit(first)
-    before = pl.lit(True) if last is None else stamp <= pl.lit(last)
-    inside = slices.filter(after & before)
-    if inside.is_empty():
+def _span(
+    slices: pl.DataFrame,
+    start: date | datetime | None,
+    end: date | datetime | None,
+    warm_up_days: int,
+    calendar: TradingCalendar,
+    clock: BarClock,
+) -> tuple[pl.DataFrame, int | None]:
+    """Return the slices from the warm-up before `start` to `end`, and the first instant that is traded."""
+    begin, finish = _begin(start, calendar, clock), _finish(end, calendar, clock)
+    stamp, inside = pl.col("timestamp"), pl.lit(True)
+    if begin is not None:
+        inside &= stamp >= pl.lit(begin - timedelta(days=warm_up_days))
+    if finish is not None:
+        inside &= stamp <= pl.lit(finish)
+    kept = slices.filter(inside)
+    if kept.is_empty():
         stamps = slices["timestamp"]
-        raise ConfigError(f"no data between {asked}: it spans {stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}")
-    return inside
+        available = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}"
+        raise ConfigError(f"no data between {start or 'its begin'} and {end or 'its end'}: it spans {available}")
+    return kept, None if begin is None else to_instant(begin)
 
 
 def _symbols_within(symbols: pl.DataFrame, stamps: pl.Series) -> list[str]:

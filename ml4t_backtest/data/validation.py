@@ -78,17 +78,19 @@ def find_violations(
 
 
 def merge_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
-    """Return the violations found in parts of one table as those of the table: places counted, samples joined."""
+    """Return the violations of rows in parts of one table as those of the table: counted together, first row first."""
     merged: dict[tuple[str, str | None, str], Violation] = {}
     for violation in (each for part in parts for each in part):
-        known = merged.setdefault((violation.code, violation.column, violation.message), violation)
-        if known is not violation:
-            # What is wrong with the whole table is one thing, in however many parts it shows.
-            more = 0 if violation.row is None else violation.count
-            merged[violation.code, violation.column, violation.message] = replace(
-                known, count=known.count + more, samples=(known.samples + violation.samples)[:_SAMPLES]
-            )
+        kind = (violation.code, violation.column, violation.message)
+        known = merged.get(kind)
+        merged[kind] = violation if known is None else _joined(known, violation)
     return list(merged.values())
+
+
+def _joined(one: Violation, other: Violation) -> Violation:
+    first, second = sorted((one, other), key=lambda violation: violation.row or 0)
+    samples = (first.samples + second.samples)[:_SAMPLES]
+    return replace(first, count=first.count + second.count, samples=samples)
 
 
 def _schema_violations(frame: pl.DataFrame, schema: pa.DataFrameSchema, place: _Place) -> list[Violation]:
