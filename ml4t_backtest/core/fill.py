@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CashFlowKind = Literal["dividend", "borrow_fee", "interest", "cash_in_lieu"]
-Phase = Literal["open", "rising", "falling", "close", "settled"]
+Phase = Literal["open", "rising", "falling", "inside", "close", "settled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Fill:
         slice_index: Slice of the chunk.
         timestamp: Timestamp of that slice.
         instant: When it happened inside the slice; the close where only the bar is known.
-        phase: Where in its bar: at the open, inside it while the market rose or fell to the price, at the close, or
-            settled without a bar.
+        phase: Where in its bar: at the open; inside it while the market rose or fell to the price, or nobody knows how;
+            at the close; or settled without a bar.
         row: Row of the fill bar, counted over the run, or NO_ROW.
         decided: Decision instant of the order; for a protective order that of its entry.
         decision_slice: Timestamp of the deciding slice.

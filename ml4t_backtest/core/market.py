@@ -64,6 +64,11 @@ class Market:
         self.session = session
         self._rows = None
 
+    def take_opens(self) -> None:
+        """Make the opens of the current slice the last prices, so that what opens on credit is measured by them."""
+        first, last = self.chunk.first_rows[self.index], self.chunk.first_rows[self.index + 1]
+        self._marks[self.chunk.symbol_ids[first:last]] = self.chunk.prices["open"][first:last]
+
     def take_marks(self) -> None:
         """Make the closes of the current slice the last prices."""
         first, last = self.chunk.first_rows[self.index], self.chunk.first_rows[self.index + 1]
@@ -72,7 +77,7 @@ class Market:
         self._last_session[ids] = self.sessions
 
     def mark(self, symbol_id: int) -> float:
-        """Return the last close of a symbol on the basis of today's shares, NaN before its first bar."""
+        """Return the last price of a symbol on the basis of today's shares, NaN before its first bar."""
         return float(self._marks[symbol_id])
 
     def sessions_without_bar(self, symbol_id: int) -> int:

@@ -46,7 +46,7 @@ EXIT_REASONS = (
     "corporate_action",
     "end_of_data",
 )
-FILL_PHASES = ("open", "rising", "falling", "close", "settled")
+FILL_PHASES = ("open", "rising", "falling", "inside", "close", "settled")
 CASH_FLOW_KINDS = ("dividend", "borrow_fee", "interest", "cash_in_lieu")
 ACTION_KINDS = ("split", "dividend")
 PRICE_COLUMNS = ("open", "high", "low", "close")

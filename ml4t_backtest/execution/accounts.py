@@ -19,8 +19,8 @@ class Opening:
 
     Attributes:
         cash: Cash after it, account currency, without what was freed inside the present bar.
-        equity: Equity after it, its symbol valued at the fill price.
-        gross: Sum of |quantity x price| after it, its symbol valued at the fill price.
+        equity: Equity after it, its symbol valued at the raw price, others at the open or their last price.
+        gross: Sum of |quantity x price| after it, valued likewise.
         net: Sum of quantity x price after it.
         value: Quantity x price of its symbol after it.
         num_positions: Symbols held after it.

@@ -21,6 +21,7 @@ from ml4t_backtest.execution.order_types import Bar, Birth, price_at_open, price
 from ml4t_backtest.portfolio.ledger import Ledger
 
 Candidate = tuple[Order, Chance]
+_DIRECTIONS = {"rising": 1, "falling": -1, "inside": 0}
 
 
 class Broker:
@@ -81,9 +82,11 @@ class Broker:
         self._filler.begin_inside()
         candidates: list[Candidate] = []
         for order, row in self._eligible():
+            triggered = order.triggered
             raw = price_inside(order, self._bar(row))
             if raw is not None:
-                candidates.append((order, Chance(raw, row, _direction(order, raw))))
+                came_back = order.triggered and not triggered and raw != order.stop
+                candidates.append((order, Chance(raw, row, "inside" if came_back else _direction(order, raw))))
         candidates.sort(key=self._priority)
         self._doubt_double_touches(candidates)
         for order, chance in candidates:
@@ -290,7 +293,7 @@ class Broker:
 
     def _test_in_rest_of_bar(self, orders: Sequence[Order], entry: Chance) -> None:
         """Test orders born inside the bar against what of it certainly, or at worst, came after."""
-        birth = Birth(entry.raw, entry.phase == "rising")
+        birth = Birth(entry.raw, _DIRECTIONS[entry.phase])
         self._born.update((order.order_id, birth) for order in orders)
         bar = self._bar(entry.row)
         tested = [(order, *price_when_born(order, bar, birth)) for order in orders]
@@ -315,7 +318,7 @@ class Broker:
         """Move the water mark of a trailing stop to the best price the bar certainly showed while it lived."""
         bar, birth = self._bar(row), self._born.get(order.order_id)
         best = bar.high if order.side == "sell" else bar.low
-        if birth is not None and birth.rising != (order.side == "sell"):
+        if birth is not None and birth.direction != -order.sign:
             best = bar.close
         water = best if order.water is None else order.water
         order.water = max(water, best) if order.side == "sell" else min(water, best)

@@ -102,6 +102,7 @@ class Desk:
 
     def trade(self) -> None:
         """Steps 1 and 2: the open, then the inside of the bars."""
+        self._market.take_opens()
         self._broker.at_open()
         self._broker.inside()
 

@@ -136,8 +136,6 @@ class Filler:
         commission = 0.0 if free else self._charge(order, size, price)
         if self._spendable is not None and quantity > 0.0:
             self._spendable -= quantity * price + commission
-        elif self._spendable is not None:
-            self._spendable -= commission
         self._notional[order.order_id] = self._notional.get(order.order_id, 0.0) + size * price
         self._volume_used[chance.row] = self._volume_used.get(chance.row, 0.0) + size
         order.charged += commission
@@ -169,7 +167,7 @@ class Filler:
         value, mark = self._ledger.value(), self._market.mark(order.symbol_id)
         held = self._ledger.quantity(order.symbol_id)
         at_mark = held * mark if held else 0.0
-        after = (held + quantity) * price
+        after = (held + quantity) * chance.raw
         return Opening(
             cash=self._cash() - quantity * price - charge,
             equity=value.equity - at_mark + after - quantity * price - charge,

@@ -33,15 +33,16 @@ class Birth:
 
     Attributes:
         price: Raw price of that fill; it stands for the open of the rest of the bar.
-        rising: Whether the market rose to that price (a stop buy, a limit sell) or fell to it.
+        direction: 1 where the market rose to that price (a stop buy, a limit sell), -1 where it fell to it, 0 where
+            the bar does not tell.
     """
 
     price: float
-    rising: bool
+    direction: int
 
     def seen_by(self, sign: float) -> Birth:
         """Return the birth as a buy sees it."""
-        return self if sign > 0.0 else Birth(-self.price, not self.rising)
+        return self if sign > 0.0 else Birth(-self.price, -self.direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,12 @@ class Limit:
     def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
         """Return the limit if the market certainly came down to it after the birth.
 
-        After a rise the low may lie before the birth: then only a close at or below the limit counts.
+        Unless it fell to the birth the low may lie before it: then only a close at or below the limit counts.
         """
         if birth.price <= levels.limit:
             return birth.price, False
         touched = bar.low <= levels.limit
-        if not birth.rising:
+        if birth.direction < 0:
             return (levels.limit if touched else None), False
         return (levels.limit if bar.close <= levels.limit else None), touched
 
@@ -122,12 +123,13 @@ class Stop:
     def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
         """Return the stop if the market rose to it after the birth, or may have.
 
-        After a fall the high may lie before the birth. It counts against the trader unless the open explains it.
+        Unless it rose to the birth the high may lie before it. It counts against the trader where the open does not
+        explain it.
         """
         if birth.price >= levels.stop:
             return birth.price, False
         touched = bar.high >= levels.stop
-        if birth.rising:
+        if birth.direction > 0:
             return (levels.stop if touched else None), False
         counts = bar.close >= levels.stop or (touched and bar.open < levels.stop)
         return (levels.stop if counts else None), touched

@@ -286,9 +286,11 @@ def _rest_of_bar(entry: Fill, bar: int, bars: _SymbolBars) -> tuple[float, float
 
     A market that rose to the entry reached its high after it; of the other side only the close is certain.
     """
-    if entry.phase not in ("rising", "falling"):
+    if entry.phase not in ("rising", "falling", "inside"):
         return None
     close = float(bars.close[bar])
+    if entry.phase == "inside":
+        return close, close
     if entry.phase == "rising":
         return float(bars.high[bar]), close
     return close, float(bars.low[bar])

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from ml4t_backtest import BacktestEngine, BacktestResult, PolarsDataFeed, Strategy
+from ml4t_backtest.execution.accounts import MarginAccount
 from oracle.vocabulary import F, Line, Outcome, Report, Tape, Trade, World
 
 SLIPPAGES = {
@@ -27,14 +28,12 @@ COMMISSIONS = {
 }
 # World attribute -> option of the engine, given only where it differs from the default.
 OPTIONS = {
-    "account": "account",
     "max_volume_share": "max_volume_share",
     "fractional": "fractional",
     "intrabar_path": "intrabar_path",
     "on_insufficient_cash": "on_insufficient_cash",
     "end_of_data": "end_of_data",
     "delisting_after": "delisting_after",
-    "borrow_rate": "borrow_rate",
 }
 ORDER_WORDS = (
     "quantity",
@@ -87,6 +86,8 @@ def words(line: Line) -> dict[str, Any]:
     """Return the keyword arguments of a helper."""
     said = {name: getattr(line, name) for name in ORDER_WORDS}
     said = {name: value for name, value in said.items() if value is not None and value != SILENT.get(name)}
+    # The helper calls the distance of a trailing order `trailing`.
+    said = {("trailing" if name == "trailing_amount" else name): value for name, value in said.items()}
     return {name: float(value) if isinstance(value, F) else value for name, value in said.items()}
 
 
@@ -116,8 +117,8 @@ def options(world: World) -> dict[str, Any]:
     }
     said = {name: float(value) if isinstance(value, F) else value for name, value in said.items()}
     if world.account == "margin":
-        said["initial_margin"] = float(world.initial)
-        said["maintenance_long"], said["maintenance_short"] = map(float, world.maintenance)
+        long, short = map(float, world.maintenance)
+        said["account"] = MarginAccount(float(world.initial), long, short, float(world.borrow_rate))
     if world.actions:
         types = {"symbol": pl.String, "ex_date": pl.Date, "kind": pl.String, "value": pl.Float64}
         rows = [(a.symbol, world.days[a.slice], a.kind, float(a.value)) for a in world.actions]
