@@ -85,8 +85,7 @@ class Broker:
             triggered = order.triggered
             raw = price_inside(order, self._bar(row))
             if raw is not None:
-                came_back = order.triggered and not triggered and raw != order.stop
-                candidates.append((order, Chance(raw, row, "inside" if came_back else _direction(order, raw))))
+                candidates.append((order, Chance(raw, row, _direction(order, raw, was_limit=triggered))))
         candidates.sort(key=self._priority)
         self._doubt_double_touches(candidates)
         for order, chance in candidates:
@@ -327,7 +326,12 @@ class Broker:
         return Bar(*(self._market.price(name, row) for name in ("open", "high", "low", "close")))
 
 
-def _direction(order: Order, raw: float) -> Phase:
-    """Return whether the market rose or fell to the price at which an order fills inside a bar."""
-    rises_to_it = order.kind in ("stop", "trailing_stop") or (order.kind == "stop_limit" and raw == order.stop)
-    return "rising" if rises_to_it == (order.side == "buy") else "falling"
+def _direction(order: Order, raw: float, *, was_limit: bool = False) -> Phase:
+    """Return whether the market rose or fell to the price at which an order fills inside a bar.
+
+    A stop-limit order that this bar triggered and filled at its limit leaves that open.
+    """
+    if order.kind == "stop_limit" and not was_limit and raw != order.stop:
+        return "inside"
+    is_stop = order.kind in ("stop", "trailing_stop") or (order.kind == "stop_limit" and not was_limit)
+    return "rising" if is_stop == (order.side == "buy") else "falling"

@@ -97,7 +97,8 @@ class OrderEntry:
             tif=terms.tif,
             sequence=request.order_id,
             on_insufficient_cash=self._cash_policy(request),
-            reduce_only=request.closes,
+            # A target of nothing closes what is held, and never turns it round.
+            reduce_only=request.closes or (request.sizing in _TARGETS and request.amount == 0.0),
             group=request.group,
             protection=request.protection,
             last_timestamp=market.timestamp,

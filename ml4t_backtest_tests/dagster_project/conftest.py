@@ -15,6 +15,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+# No doctests here; collected as a module it would clash with the other conftest files.
+collect_ignore = ["conftest.py"]
 collect_ignore_glob = [] if find_spec("dagster") else ["test_*.py"]
 CONFIGS = ("simple_ml_strategy", "regime_switching")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
