@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from ml4t_backtest.core.fill import SplitEvent
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, NO_ROW, Order, OrderSide
+from ml4t_backtest.core.orders import LIQUIDATION, NO_ROW
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import same_quantity, whole_shares
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.filling import Chance, Filler
+from ml4t_backtest.execution.house_orders import closing_order
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.portfolio.corporate_actions import Delisting, ScheduledAction
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -94,25 +95,10 @@ class Custodian:
             free: Without costs.
         """
         held = self._ledger.quantity(symbol_id)
-        side: OrderSide = "sell" if held > 0.0 else "buy"
-        market = self._market
-        order = Order(
-            order_id=next(self._ids),
-            symbol=market.symbols[symbol_id],
-            symbol_id=symbol_id,
-            side=side,
-            quantity=-held,
-            decided=market.timestamp,
-            live_from=market.timestamp,
-            decision_slice=market.timestamp,
-            decision_row=market.run_row_of(symbol_id),
-            rank=LIQUIDATION,
-            reduce_only=True,
-            exit_reason=reason,
-        )
+        order = closing_order(self._market, symbol_id, held, order_id=next(self._ids), rank=LIQUIDATION, reason=reason)
         self._book.submit(order)
         self._filler.fill(order, -held, Chance(price, NO_ROW, "settled"), free=free)
-        order.end("filled", market.timestamp)
+        order.end("filled", self._market.timestamp)
         self._book.remove(order)
         self._book.cancel_protection(symbol_id)
 

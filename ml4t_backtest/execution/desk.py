@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order, OrderSide
+from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy
 from ml4t_backtest.execution.accounts import Account, CashAccount
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath
@@ -14,6 +14,7 @@ from ml4t_backtest.execution.broker import Broker
 from ml4t_backtest.execution.custodian import Custodian, Custody
 from ml4t_backtest.execution.filling import Costs, Filler
 from ml4t_backtest.execution.guard import Guard, PortfolioLimits, PositionRules
+from ml4t_backtest.execution.house_orders import closing_order
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.order_entry import OrderEntry
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -139,25 +140,9 @@ class Desk:
 
     def _queue_exit(self, symbol_id: int, rank: int, reason: str) -> None:
         """Queue an order of the house for the next open, ahead of all others; one is enough."""
-        held, market = self._ledger.quantity(symbol_id), self._market
-        side: OrderSide = "sell" if held > 0.0 else "buy"
-        for order in self.book.working_of(symbol_id):
-            if order.rank <= PORTFOLIO_LIMIT:
-                return
+        if any(order.rank <= PORTFOLIO_LIMIT for order in self.book.working_of(symbol_id)):
+            return
+        held = self._ledger.quantity(symbol_id)
         self.book.submit(
-            Order(
-                order_id=next(self._ids),
-                symbol=market.symbols[symbol_id],
-                symbol_id=symbol_id,
-                side=side,
-                quantity=-held,
-                decided=market.timestamp,
-                live_from=market.timestamp,
-                decision_slice=market.timestamp,
-                decision_row=market.run_row_of(symbol_id),
-                rank=rank,
-                reduce_only=True,
-                exit_reason=reason,
-                last_timestamp=market.timestamp,
-            )
+            closing_order(self._market, symbol_id, held, order_id=next(self._ids), rank=rank, reason=reason)
         )
