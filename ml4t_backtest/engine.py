@@ -192,9 +192,9 @@ class BacktestEngine:
         for chunk in chunks_of(self._feed, self._market):
             if self._ruined_at is not None:
                 break
-            self._walk(chunk, rows)
-            rows += chunk.frame.height
-            slices += chunk.num_slices
+            lived = self._walk(chunk, rows)
+            rows += lived.frame.height
+            slices += lived.num_slices
             if self._on_progress is not None:
                 self._on_progress(slices)
         self._call(self._strategy.on_end)
@@ -203,8 +203,8 @@ class BacktestEngine:
         check_identities(result)
         return result
 
-    def _walk(self, chunk: Chunk, first_row: int) -> None:
-        """Go through the slices of a chunk, then turn what happened in it into records."""
+    def _walk(self, chunk: Chunk, first_row: int) -> Chunk:
+        """Go through the slices of a chunk, turn what happened into records and return the part that was lived."""
         self._market.enter(chunk, first_row)
         orders_before = len(self._desk.book.orders)
         decide = self._decider(chunk)
@@ -218,10 +218,12 @@ class BacktestEngine:
                 self._trade(chunk, index, decide)
         if chunk.is_last:
             self._end(chunk)
+        lived = chunk.head(self._market.index + 1)
         events = self._desk.journal.take()
-        self._tracker.read(chunk, events)
-        self._seen.keep(chunk, first_row, self._desk.book.orders[orders_before:], events)
+        self._tracker.read(lived, events)
+        self._seen.keep(lived, first_row, self._desk.book.orders[orders_before:], events)
         self._events += [event for event in events if isinstance(event, (Fill, CashFlow))]
+        return lived
 
     def _trade(self, chunk: Chunk, index: int, decide: Decider) -> None:
         """Live through one slice, in the order of the contract."""

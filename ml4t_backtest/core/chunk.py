@@ -7,7 +7,7 @@ range of rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +73,22 @@ class Chunk:
         """Return the rows of slice `index`, a view."""
         first = self.first_rows[index]
         return self.frame.slice(first, self.first_rows[index + 1] - first)
+
+    def head(self, slices: int) -> Chunk:
+        """Return a chunk that ends after its first `slices`."""
+        rows = self.first_rows[slices]
+        return replace(
+            self,
+            frame=self.frame.head(rows),
+            symbol_ids=self.symbol_ids[:rows],
+            timestamps=self.timestamps[:slices],
+            offsets=self.offsets[: slices + 1],
+            opened=self.opened[:rows],
+            decided=self.decided[:slices],
+            sessions=self.sessions[:slices],
+            session_ends=self.session_ends[:slices],
+            context=None if self.context is None else self.context[:slices],
+        )
 
     def context_at(self, index: int) -> dict[str, Any]:
         """Return the context of slice `index`, a copy that may be changed; empty without context."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
 
 Sizing = Literal["quantity", "percent", "target_quantity", "target_value", "target_percent"]
@@ -83,6 +83,12 @@ class Protection:
         """Whether a target is asked for."""
         return any(each is not None for each in (self.take_profit, self.take_profit_percent, self.take_profit_distance))
 
+    def rescaled(self, ratio: float) -> Protection:
+        """Return the same on the basis after a split: prices and distances in money change."""
+        levels = ("stop_loss", "take_profit", "stop_loss_distance", "take_profit_distance")
+        found = {name: getattr(self, name) for name in levels}
+        return replace(self, **{name: value / ratio for name, value in found.items() if value is not None})
+
     def __bool__(self) -> bool:
         """Whether anything is protected."""
         return any(getattr(self, name) is not None for name in self.__slots__)
@@ -155,19 +161,6 @@ Request = OrderRequest | CancelRequest | ReplaceRequest
 
 
 @dataclass(slots=True)
-class Bracket:
-    """The protective orders of one entry: they cover what it filled, and one cancels the others.
-
-    Attributes:
-        remaining: Shares still to protect, > 0 while alive, on today's basis.
-        orders: Its orders.
-    """
-
-    remaining: float
-    orders: list[Order] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Order:
     """A working order and its record.
 
@@ -187,19 +180,20 @@ class Order:
         stop: Stop price, or None; a trailing stop's is derived from `water`.
         trail_amount: See `Terms`.
         trail_percent: See `Terms`.
-        water: Water mark of a trailing stop: the best price it has lived through.
+        water: Water mark of a trailing stop: the best price it has lived through; None before its first bar.
         tif: Time in force.
         rank: LIQUIDATION, PORTFOLIO_LIMIT, PROTECTIVE or OTHER.
-        sequence: Place within its rank; protective orders have their entry's.
+        sequence: Place within its rank; the orders of one bracket share that of its first.
         on_insufficient_cash: Whether a buy is cut to what cash allows, or refused.
         reduce_only: Never opens or adds.
         group: Rebalance it belongs to.
         protection: What protects the position it opens.
-        bracket: The bracket it belongs to (as a protective order) or has given rise to (as an entry).
+        bracket: The protective orders of one fill, this one among them: what one fills, the others no longer cover.
         exit_reason: Recorded when its fill reduces a position.
-        bars_left: A time exit fills at the open of the bar at which this has come down to 0.
+        bars_met: Bars of its symbol whose open could have filled it.
+        due_after: A time exit fills at the open of the bar that brings `bars_met` to this.
         session: Session it may work in (`day`, market-on-close), days since 1970; None before it is eligible.
-        triggered: A stop-limit order whose stop was reached works as a limit.
+        triggered: Its stop was reached: what is left of it works as a market order, or as a limit where it has one.
         charged: Commission charged for it so far.
         status: What became of it.
         reason: Code of a rejection, cut, cancellation or expiry.
@@ -230,9 +224,10 @@ class Order:
     reduce_only: bool = False
     group: int | None = None
     protection: Protection = Protection()
-    bracket: Bracket | None = None
+    bracket: list[Order] = field(default_factory=list)
     exit_reason: str = "signal"
-    bars_left: int | None = None
+    bars_met: int = 0
+    due_after: int = 0
     session: int | None = None
     triggered: bool = False
     charged: float = 0.0
@@ -264,6 +259,7 @@ class Order:
     def rescale(self, ratio: float) -> None:
         """Put prices and what was filled on the basis after a split; the quantity is the broker's to round."""
         self.filled_quantity *= ratio
+        self.protection = self.protection.rescaled(ratio)
         for level in ("limit", "stop", "trail_amount", "water"):
             value = getattr(self, level)
             if value is not None:

@@ -6,6 +6,7 @@ An account is one frozen dataclass and its own config section, like a cost model
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,23 +15,23 @@ from ml4t_backtest.portfolio.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """What would be after a fill that opens or adds.
+class Outlook:
+    """What would be after fills that have not happened.
 
     Attributes:
-        cash: Cash after it, account currency, without what was freed inside the present bar.
-        equity: Equity after it, its symbol valued at the raw price, others at the open or their last price.
-        gross: Sum of |quantity x price| after it, valued likewise.
-        net: Sum of quantity x price after it.
-        value: Quantity x price of its symbol after it.
-        num_positions: Symbols held after it.
+        cash: Cash, account currency.
+        equity: Equity, what fills valued at its raw price, the rest at the open or the last price.
+        gross: Sum of |quantity x price|, valued likewise.
+        net: Sum of quantity x price.
+        largest: Greatest |quantity x price| among what fills.
+        num_positions: Symbols held.
     """
 
     cash: float
     equity: float
     gross: float
     net: float
-    value: float
+    largest: float
     num_positions: int
 
 
@@ -47,12 +48,18 @@ class Account(Protocol):
         """Fee on the value of short positions, a fraction per year of 365 days."""
         ...
 
-    def admits(self, opening: Opening) -> bool:
-        """Return whether a fill that opens or adds is covered."""
+    def headroom(self, after: Outlook) -> float:
+        """Return the money that is left to open more with, account currency; below 0 it is too much."""
         ...
 
-    def must_close(self, ledger: Ledger, market: Market) -> list[int]:
-        """Return the symbols to close, in order, at the closes of the present slice."""
+    def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
+        """Return the symbols to close, in order, at the closes of the present slice.
+
+        Args:
+            ledger: What is held.
+            market: Its prices.
+            leaving: Symbols that are on their way out already.
+        """
         ...
 
 
@@ -72,11 +79,11 @@ class CashAccount:
         """0: nothing is borrowed."""
         return 0.0
 
-    def admits(self, opening: Opening) -> bool:
-        """Return whether cash covers the cost."""
-        return opening.cash >= 0.0
+    def headroom(self, after: Outlook) -> float:
+        """Return the cash."""
+        return after.cash
 
-    def must_close(self, ledger: Ledger, market: Market) -> list[int]:
+    def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
         """Return nothing: shares that are paid for are never called in."""
         return []
 
@@ -111,23 +118,26 @@ class MarginAccount:
         """True."""
         return True
 
-    def admits(self, opening: Opening) -> bool:
-        """Return whether equity covers the initial margin of everything held afterwards."""
-        return self.initial * opening.gross <= opening.equity
+    def headroom(self, after: Outlook) -> float:
+        """Return the equity that the initial margin of what is held does not bind."""
+        return after.equity - self.initial * after.gross
 
-    def must_close(self, ledger: Ledger, market: Market) -> list[int]:
+    def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
         """Return the largest positions, until initial margin holds, once maintenance margin does not."""
-        value = ledger.value()
-        if value.equity >= self._maintenance(ledger, market):
+        equity = ledger.value().equity
+        if equity >= self._maintenance(ledger, market):
             return []
-        held = sorted(ledger.held(), key=lambda symbol_id: -abs(ledger.quantity(symbol_id) * market.mark(symbol_id)))
+        values = {
+            symbol_id: abs(ledger.quantity(symbol_id) * market.mark(symbol_id))
+            for symbol_id in ledger.held()
+            if symbol_id not in leaving
+        }
         closed: list[int] = []
-        gross = value.gross_value
-        for symbol_id in held:
-            if self.initial * gross <= value.equity:
+        for symbol_id in sorted(values, key=lambda symbol_id: -values[symbol_id]):
+            if self.initial * math.fsum(values.values()) <= equity:
                 break
             closed.append(symbol_id)
-            gross -= abs(ledger.quantity(symbol_id) * market.mark(symbol_id))
+            values[symbol_id] = 0.0
         return closed
 
     def _maintenance(self, ledger: Ledger, market: Market) -> float:

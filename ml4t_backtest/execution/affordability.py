@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 # Less than this is no position: its price, cost and profit would all round to nothing.
 SMALLEST_FRACTION = 1e-9
+_CLOSE_ENOUGH = 2e-16
 
 
 def whole_shares(quantity: float) -> float:
@@ -22,6 +23,11 @@ def whole_shares(quantity: float) -> float:
 def same_quantity(left: float, right: float) -> bool:
     """Return whether two quantities differ by float rounding only."""
     return math.isclose(left, right, rel_tol=1e-12, abs_tol=1e-9)
+
+
+def without_dust(quantity: float) -> float:
+    """Return a quantity, exactly 0.0 where rounding is all there is of it."""
+    return 0.0 if abs(quantity) < SMALLEST_FRACTION else quantity
 
 
 def largest_admitted(quantity: float, admits: Callable[[float], bool], *, fractional: bool) -> float:
@@ -47,6 +53,40 @@ def largest_admitted(quantity: float, admits: Callable[[float], bool], *, fracti
         else:
             high = middle - 1
     return float(low)
+
+
+def largest_factor(room: Callable[[float], float]) -> float:
+    """Return the largest factor in [0, 1] that leaves room; 0.0 when none does.
+
+    Regula falsi with the modification of Dowell and Jarratt (1971) named Illinois: exact after a step or two where
+    room shrinks in proportion, as it does for prices and most commissions.
+
+    Args:
+        room: Money left after everything was bought by a factor; it shrinks as the factor grows.
+
+    >>> largest_factor(lambda factor: 500.0 - 800.0 * factor), largest_factor(lambda factor: 1.0)
+    (0.625, 1.0)
+    """
+    low, high = 0.0, 1.0
+    room_low, room_high = room(low), room(high)
+    if room_high >= 0.0:
+        return 1.0
+    if room_low <= 0.0:
+        return 0.0
+    moved_low: bool | None = None
+    while high - low > _CLOSE_ENOUGH:
+        middle = low + (high - low) * room_low / (room_low - room_high)
+        if not low < middle < high:
+            middle = low + (high - low) / 2.0
+        left = room(middle)
+        if left >= 0.0:
+            low, room_low = middle, left
+            room_high /= 2.0 if moved_low is True else 1.0
+        else:
+            high, room_high = middle, left
+            room_low /= 2.0 if moved_low is False else 1.0
+        moved_low = left >= 0.0
+    return low
 
 
 def _largest_fraction(quantity: float, admits: Callable[[float], bool]) -> float:

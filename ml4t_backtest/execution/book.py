@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import Order
+from ml4t_backtest.core.orders import OTHER, Order
 from ml4t_backtest.execution.affordability import whole_shares
 
 
@@ -54,9 +54,9 @@ class Book:
         order.end("cancelled", self._market.timestamp, reason)
         self.remove(order)
 
-    def reject(self, order: Order, reason: str, detail: str) -> None:
-        """Refuse a working order."""
-        order.end("rejected", self._market.timestamp, reason, detail)
+    def refuse(self, order: Order, reason: str, detail: str) -> None:
+        """End a working order of which nothing more can fill: rejected, unless a part has filled before."""
+        order.end("filled" if order.filled_quantity > 0.0 else "rejected", self._market.timestamp, reason, detail)
         self.remove(order)
 
     def expire(self, order: Order, reason: str) -> None:
@@ -65,9 +65,9 @@ class Book:
         self.remove(order)
 
     def cancel_plain(self, symbol_id: int, reason: str) -> None:
-        """Cancel the working orders of a symbol that protect nothing."""
+        """Cancel the working orders of a symbol that the strategy made; what protects or must close stays."""
         for order in self.working_of(symbol_id):
-            if not order.is_protective:
+            if order.rank == OTHER:
                 self.cancel(order, reason)
 
     def cancel_protection(self, symbol_id: int) -> None:
@@ -83,8 +83,6 @@ class Book:
 
     def rescale(self, symbol_id: int, ratio: float) -> None:
         """Put the working orders of a symbol on the basis after a split."""
-        for bracket in {id(o.bracket): o.bracket for o in self.working_of(symbol_id) if o.bracket}.values():
-            bracket.remaining = self._on_new_basis(bracket.remaining, ratio)
         for order in self.working_of(symbol_id):
             order.rescale(ratio)
             order.quantity = self._on_new_basis(order.quantity, ratio)

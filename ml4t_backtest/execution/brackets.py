@@ -5,37 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from ml4t_backtest.core.orders import PROTECTIVE, Bracket, Order, OrderKind, OrderSide
+from ml4t_backtest.core.orders import PROTECTIVE, Order, OrderKind, OrderSide
+from ml4t_backtest.execution.affordability import without_dust
 
 IntrabarPath = Literal["pessimistic", "optimistic", "ohlc", "olhc"]
 _REASONS = {"stop": "stop_loss", "limit": "take_profit", "trailing_stop": "trailing_stop", "market": "time_exit"}
 
 
-def protective_orders(entry: Order, raw_price: float, instant: int, ids: Iterator[int]) -> list[Order]:
-    """Return the orders that protect what `entry` opens; levels in per cent are of its first raw fill.
+def protective_orders(entry: Order, quantity: float, raw_price: float, instant: int, ids: Iterator[int]) -> list[Order]:
+    """Return the bracket of one fill: the orders that protect what it opened, in order of their names.
 
     Args:
         entry: The order that opened or added.
-        raw_price: Raw price of its fill.
+        quantity: Shares it opened, > 0.
+        raw_price: Raw price of the fill; levels in per cent are of it.
         instant: When that was; the orders live from then on.
         ids: Source of order ids.
     """
     wanted = entry.protection
     stop, target = entry_levels(entry, raw_price)
-    orders: list[Order] = []
+    bracket: list[Order] = []
     if stop is not None:
-        orders.append(_protective(entry, "stop", instant, next(ids)))
-        orders[-1].stop = stop
-    if wanted.trailing_stop_percent is not None:
-        orders.append(_protective(entry, "trailing_stop", instant, next(ids)))
-        orders[-1].trail_percent, orders[-1].water = wanted.trailing_stop_percent, raw_price
+        bracket.append(_protective(entry, "stop", quantity, instant, next(ids)))
+        bracket[-1].stop = stop
     if target is not None:
-        orders.append(_protective(entry, "limit", instant, next(ids)))
-        orders[-1].limit = target
+        bracket.append(_protective(entry, "limit", quantity, instant, next(ids)))
+        bracket[-1].limit = target
+    if wanted.trailing_stop_percent is not None:
+        bracket.append(_protective(entry, "trailing_stop", quantity, instant, next(ids)))
+        bracket[-1].trail_percent, bracket[-1].water = wanted.trailing_stop_percent, raw_price
     if wanted.max_holding_bars is not None:
-        orders.append(_protective(entry, "market", instant, next(ids)))
-        orders[-1].bars_left = wanted.max_holding_bars
-    return orders
+        bracket.append(_protective(entry, "market", quantity, instant, next(ids)))
+        bracket[-1].due_after = wanted.max_holding_bars
+    for order in bracket:
+        order.bracket, order.sequence = bracket, bracket[0].order_id
+    return bracket
 
 
 def entry_levels(entry: Order, raw_price: float) -> tuple[float | None, float | None]:
@@ -53,20 +57,23 @@ def entry_levels(entry: Order, raw_price: float) -> tuple[float | None, float | 
     return stop, target
 
 
-def cover(bracket: Bracket, quantity: float) -> None:
-    """Make a bracket's orders protect `quantity` more shares (fewer where it is negative)."""
-    bracket.remaining += quantity
-    for order in bracket.orders:
-        order.quantity = order.sign * bracket.remaining
-        order.asked = order.filled_quantity + abs(order.quantity)
+def release(order: Order, size: float) -> list[Order]:
+    """Let the others of a bracket cover `size` shares less; return those that have nothing left to cover."""
+    others = [other for other in order.bracket if other is not order and other.status == "working"]
+    for other in others:
+        other.quantity = other.sign * max(without_dust(abs(other.quantity) - size), 0.0)
+    return [other for other in others if other.quantity == 0.0]
 
 
 def place_in_path(order: Order, path: IntrabarPath) -> int:
-    """Return 0 for a protective order that the assumed path reaches before those that get 1.
+    """Return which of an entry's protective orders the assumed path reaches first: the one with the lowest number.
 
     `pessimistic` reaches stops first and `optimistic` targets; `ohlc` reaches what lies above the open first (the
-    target of a long position, the stop of a short one), `olhc` what lies below.
+    target of a long position, the stop of a short one), `olhc` what lies below. A time exit comes last: what the open
+    gaps through is named after its level.
     """
+    if order.kind == "market":
+        return 2
     is_stop = order.kind in ("stop", "trailing_stop")
     if path in ("pessimistic", "optimistic"):
         return int(is_stop == (path == "optimistic"))
@@ -74,22 +81,20 @@ def place_in_path(order: Order, path: IntrabarPath) -> int:
     return int(lies_above == (path == "olhc"))
 
 
-def _protective(entry: Order, kind: OrderKind, instant: int, order_id: int) -> Order:
+def _protective(entry: Order, kind: OrderKind, quantity: float, instant: int, order_id: int) -> Order:
     side: OrderSide = "sell" if entry.side == "buy" else "buy"
     return Order(
         order_id=order_id,
         symbol=entry.symbol,
         symbol_id=entry.symbol_id,
         side=side,
-        quantity=0.0,
+        quantity=-entry.sign * quantity,
         decided=entry.decided,
         live_from=instant,
         decision_slice=entry.decision_slice,
         decision_row=entry.decision_row,
         kind=kind,
         rank=PROTECTIVE,
-        sequence=entry.sequence,
         reduce_only=True,
-        bracket=entry.bracket,
         exit_reason=_REASONS[kind],
     )

@@ -5,23 +5,25 @@ The order of events is a published contract: docs/concepts/event_order.md; the p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from ml4t_backtest.core.fill import Phase
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import Bracket, Order
+from ml4t_backtest.core.orders import Order
 from ml4t_backtest.execution.accounts import Account
-from ml4t_backtest.execution.affordability import whole_shares
+from ml4t_backtest.execution.affordability import same_quantity, whole_shares
 from ml4t_backtest.execution.book import Book
-from ml4t_backtest.execution.brackets import IntrabarPath, cover, place_in_path, protective_orders
+from ml4t_backtest.execution.brackets import IntrabarPath, place_in_path, protective_orders, release
 from ml4t_backtest.execution.filling import Chance, Filler
 from ml4t_backtest.execution.journal import Journal
-from ml4t_backtest.execution.order_types import Bar, Birth, price_at_open, price_inside, price_when_born
+from ml4t_backtest.execution.order_types import Bar, Birth, price_at_once, price_inside
 from ml4t_backtest.portfolio.ledger import Ledger
 
 Candidate = tuple[Order, Chance]
-_DIRECTIONS = {"rising": 1, "falling": -1, "inside": 0}
+_DIRECTIONS: dict[Phase, int | None] = {"open": None, "rising": 1, "falling": -1, "inside": 0}
 
 
 class Broker:
@@ -56,12 +58,13 @@ class Broker:
         self._filler.begin_slice()
         self._born.clear()
         for order in self._book:
-            if order.tif != "day" and order.kind != "market_on_close":
-                continue
-            if order.session is None and self._market.opened >= order.live_from:
-                order.session = self._market.session
-            if order.session is not None and self._market.session > order.session:
-                self._book.expire(order, "day" if order.tif == "day" else "no_bar_at_close")
+            if order.tif == "ioc" and order.bars_met > 0:
+                self._book.expire(order, "ioc")
+            elif order.tif == "day":
+                if order.session is None and self._market.opened >= order.live_from:
+                    order.session = self._market.session
+                if order.session is not None and self._market.session > order.session:
+                    self._book.expire(order, "day")
 
     def at_open(self) -> None:
         """Step 1: fill what the open fills, orders that reduce a position first."""
@@ -69,8 +72,11 @@ class Broker:
             return
         candidates: list[Candidate] = []
         for order, row in self._eligible():
-            self._count_bar(order)
-            raw = price_at_open(order, self._market.price("open", row))
+            open_ = self._market.price("open", row)
+            order.bars_met += 1
+            if order.kind == "trailing_stop" and order.water is None:
+                order.water = open_
+            raw = price_at_once(order, open_)
             if raw is not None:
                 candidates.append((order, Chance(raw, row, "open")))
         self._reduce_then_open(candidates)
@@ -80,34 +86,32 @@ class Broker:
         if not self._book:
             return
         self._filler.begin_inside()
-        candidates: list[Candidate] = []
-        for order, row in self._eligible():
-            triggered = order.triggered
-            raw = price_inside(order, self._bar(row))
-            if raw is not None:
-                candidates.append((order, Chance(raw, row, _direction(order, raw, was_limit=triggered))))
-        candidates.sort(key=self._priority)
-        self._doubt_double_touches(candidates)
-        for order, chance in candidates:
-            self._execute(order, chance)
+        eligible = sorted(self._eligible(), key=lambda pair: (pair[0].rank, pair[0].sequence))
+        for _, family in groupby(eligible, key=lambda pair: (pair[0].rank, pair[0].sequence)):
+            alive = [(order, row) for order, row in family if order.status == "working"]
+            if alive:
+                self._try_inside([order for order, _ in alive], alive[0][1])
 
     def at_close(self) -> None:
         """Step 3: fill market-on-close orders at the session's last close, orders that reduce a position first."""
         if not (self._book and self._market.session_ends):
             return
-        candidates = [
-            (order, Chance(self._market.price("close", row), row, "close"))
-            for order, row in self._eligible()
-            if order.kind == "market_on_close"
-        ]
+        self._filler.begin_close()
+        candidates: list[Candidate] = []
+        for order in self._book:
+            row = self._market.row_of(order.symbol_id)
+            if order.kind != "market_on_close":
+                continue
+            if row is None and self._market.opened >= order.live_from:
+                self._book.expire(order, "no_bar_at_close")
+            elif row is not None and self._market.open_instant(row) >= order.live_from:
+                candidates.append((order, Chance(self._market.price("close", row), row, "close")))
         self._reduce_then_open(candidates)
 
     def end_slice(self) -> None:
-        """After the close: one-bar orders end, trailing stops follow the market."""
+        """After the close: trailing stops follow the market."""
         for order, row in self._eligible():
-            if order.tif == "ioc":
-                self._book.expire(order, "ioc")
-            elif order.kind == "trailing_stop":
+            if order.kind == "trailing_stop":
                 self._follow(order, row)
 
     def _eligible(self) -> list[tuple[Order, int]]:
@@ -119,15 +123,11 @@ class Broker:
             if row is not None and (order.order_id in self._born or self._market.open_instant(row) >= order.live_from)
         ]
 
-    def _count_bar(self, order: Order) -> None:
-        if order.bars_left:
-            order.bars_left -= 1
-
     def _priority(self, candidate: Candidate) -> tuple[Any, ...]:
-        """Order of orders within a phase: rank, for protective orders the assumed path, then sequence."""
-        order = candidate[0]
+        """Order of orders within a phase: rank, sequence; in a bracket the assumed path, then what is nearer."""
+        order, chance = candidate
         place = place_in_path(order, self._path) if order.is_protective else 0
-        return (order.rank, place, order.sequence, order.order_id)
+        return (order.rank, order.sequence, place, order.sign * chance.raw, order.order_id)
 
     def _reduce_then_open(self, candidates: list[Candidate]) -> None:
         """Two passes, each order judged at its turn: what reduces nothing then waits for the second pass."""
@@ -138,93 +138,117 @@ class Broker:
                 self._execute(order, chance)
             else:
                 opening.append((order, chance))
-        groups: set[int] = set()
+        factors: dict[int, float] = {}
         for order, chance in opening:
-            if order.group is None:
+            if order.group is None or self._reduces(order):
                 self._execute(order, chance)
-            elif order.group not in groups:
-                groups.add(order.group)
-                self._open_group([member for member in opening if member[0].group == order.group])
+                continue
+            if order.group not in factors:
+                factors[order.group] = self._common_factor([pair for pair in opening if pair[0].group == order.group])
+            self._execute(order, chance, factors[order.group])
+
+    def _common_factor(self, members: Sequence[Candidate]) -> float:
+        """Return by which factor the openings of one rebalance are cut, 1.0 where money allows all of them."""
+        parts = []
+        for order, chance in members:
+            size = min(abs(order.quantity), self._filler.available_volume(chance.row))
+            allowed = order.sign > 0.0 or self._account.allows_short
+            if allowed and order.status == "working" and not self._reduces(order) and self._has_price(order, chance):
+                parts.append((order, size, chance))
+        if any(order.on_insufficient_cash == "reject" for order, _, _ in parts):
+            return 1.0
+        return self._filler.common_factor(parts)
+
+    def _try_inside(self, bracket: Sequence[Order], row: int) -> None:
+        """Test one order, or the orders of one bracket, against the inside of a bar.
+
+        What the open reached already (or the entry's own price) was there first: nothing else in the bar counts.
+        """
+        bar, birth = self._bar(row), self._born.get(bracket[0].order_id)
+        found = [(order, price_at_once(order, bar.open if birth is None else birth.price)) for order in bracket]
+        hits = [(order, Chance(raw, row, "inside")) for order, raw in found if raw is not None]
+        if hits:
+            self._execute_in_order(hits)
+            return
+        for order in bracket:
+            was_triggered = order.triggered
+            raw, doubtful = price_inside(order, bar, birth)
+            if doubtful:
+                self._journal.doubt(order.symbol_id)
+            if raw is not None:
+                hits.append((order, Chance(raw, row, _direction(order, raw, was_limit=was_triggered))))
+        if len({chance.raw for _, chance in hits}) > 1 and len({order.kind == "limit" for order, _ in hits}) > 1:
+            self._journal.doubt(hits[0][0].symbol_id)
+        self._execute_in_order(hits)
+
+    def _execute_in_order(self, candidates: list[Candidate]) -> None:
+        for order, chance in sorted(candidates, key=self._priority):
+            self._execute(order, chance)
 
     def _reduces(self, order: Order) -> bool:
         return self._ledger.quantity(order.symbol_id) * order.sign < 0.0
 
-    def _execute(self, order: Order, chance: Chance) -> None:
-        """Fill an order that has not ended meanwhile, as far as it goes."""
-        if order.status != "working":
+    def _has_price(self, order: Order, chance: Chance) -> bool:
+        return not math.isnan(self._filler.price(order, chance, order.quantity))
+
+    def _execute(self, order: Order, chance: Chance, factor: float = 1.0) -> None:
+        """Fill what position, volume and money allow of an order that has not ended meanwhile.
+
+        Args:
+            order: The order.
+            chance: Where it could fill.
+            factor: To which part of what it opens the whole rebalance is cut.
+        """
+        held = abs(self._ledger.quantity(order.symbol_id)) if self._reduces(order) else 0.0
+        if order.status != "working" or not self._keeps_to_position(order, held):
             return
-        if self._reduces(order):
-            self._reduce(order, chance)
-        else:
-            self._open(order, chance, abs(order.quantity))
+        size = min(abs(order.quantity), self._filler.available_volume(chance.row))
+        if size <= 0.0:
+            return
+        # What is left of fractions after several fills may miss the position by a rounding error.
+        size = held if same_quantity(size, held) else size
+        if not self._has_price(order, chance):
+            self._book.refuse(order, "no_volume", "the slippage model has no price for a bar without volume")
+            return
+        closing = min(size, held)
+        self._filler.hold_back(order, closing, chance)
+        opening = self._affordable(order, size - closing, closing, chance, factor)
+        if closing + opening < size:
+            self._cut_to_money(order, closing + opening, size, chance)
+        self._fill(order, closing + opening, chance)
 
-    def _reduce(self, order: Order, chance: Chance) -> None:
-        """Fill against the position; what goes beyond it flips the position where the account allows that."""
-        held = abs(self._ledger.quantity(order.symbol_id))
-        closing = min(abs(order.quantity), held)
-        beyond = 0.0 if order.reduce_only else abs(order.quantity) - closing
-        if beyond > 0.0 and order.side == "sell" and not self._account.allows_short:
-            self._cut(order, closing, "short_not_allowed", f"sell {abs(order.quantity):g} shares, held {held:g}")
-            beyond = 0.0
-        volume = self._filler.available_volume(chance.row)
-        size = min(closing, volume)
-        if beyond > 0.0 and volume > closing:
-            size += self._flip_part(order, chance, closing, min(beyond, volume - closing), beyond)
-        self._fill(order, size, chance)
-
-    def _flip_part(self, order: Order, chance: Chance, closing: float, wanted: float, beyond: float) -> float:
-        """Return how much of a flip's opening part is covered; what is refused is cut off the order."""
-        admitted = self._filler.admitted(order, wanted, chance, closing=closing)
-        if admitted < wanted:
-            if order.on_insufficient_cash == "reject":
-                admitted = 0.0
-            detail = self._filler.shortfall(order, closing + beyond, chance)
-            reason = self._filler.refusal(order, closing + wanted, chance)
-            self._cut(order, closing + admitted, reason, detail)
-        return admitted
-
-    def _open(self, order: Order, chance: Chance, wanted: float) -> None:
-        """Fill an order that opens or adds up to `wanted` shares, as far as volume and account allow."""
+    def _keeps_to_position(self, order: Order, held: float) -> bool:
+        """Cut an order that may only reduce to the shares it can reduce; return whether any are left."""
+        forbidden = order.side == "sell" and not self._account.allows_short
+        if abs(order.quantity) <= held or not (order.reduce_only or forbidden):
+            return True
         if order.reduce_only:
-            self._book.cancel(order, "position_closed")
-            return
-        if order.side == "sell" and not self._account.allows_short:
-            self._book.reject(order, "short_not_allowed", f"sell {abs(order.quantity):g} shares, held 0")
-            return
-        size = min(wanted, self._filler.available_volume(chance.row))
-        if size <= 0.0 and wanted > 0.0:
-            return
-        admitted = self._filler.admitted(order, size, chance) if size > 0.0 else 0.0
-        if admitted == size and wanted == abs(order.quantity):
-            self._fill(order, size, chance)
-            return
-        self._cut_to_cash(order, admitted if admitted < size else wanted, admitted, chance)
+            order.quantity = order.sign * held
+            if held == 0.0:
+                self._book.cancel(order, "position_closed")
+        else:
+            detail = f"sell {abs(order.quantity):g} shares, held {held:g}"
+            self._cut(order, held, "short_not_allowed", detail)
+            if held == 0.0:
+                self._book.refuse(order, "short_not_allowed", detail)
+        return held > 0.0
 
-    def _cut_to_cash(self, order: Order, allowed: float, admitted: float, chance: Chance) -> None:
-        """Fill what cash allows of an order and drop the rest, or refuse all of it."""
-        detail = self._filler.shortfall(order, abs(order.quantity), chance)
-        reason = self._filler.refusal(order, abs(order.quantity), chance)
-        if admitted == 0.0 or order.on_insufficient_cash == "reject":
-            self._book.reject(order, reason, detail)
-            return
-        self._cut(order, allowed, "clipped_to_cash" if reason == "insufficient_cash" else reason, detail)
-        self._fill(order, admitted, chance)
+    def _affordable(self, order: Order, wanted: float, closing: float, chance: Chance, factor: float) -> float:
+        """Return how many of the shares that would open or add the account can carry."""
+        if wanted == 0.0:
+            return 0.0
+        most = wanted if factor == 1.0 else self._round(wanted * factor)
+        admitted = self._filler.admitted(order, most, chance, closing=closing) if most > 0.0 else 0.0
+        return 0.0 if admitted < wanted and order.on_insufficient_cash == "reject" else admitted
 
-    def _open_group(self, members: Sequence[Candidate]) -> None:
-        """Open the orders of one rebalance; when cash falls short its buys are cut by one common factor."""
-        buys = [(order, chance) for order, chance in members if order.side == "buy" and order.status == "working"]
-        total = 0.0
-        for order, chance in buys:
-            price = self._filler.price(order, chance, order.quantity)
-            total += self._filler.cost(order, order.quantity, price)
-        cash = self._ledger.cash
-        short = total > cash and not self._account.allows_short
-        short = short and all(order.on_insufficient_cash == "clip" for order, _ in buys)
-        factor = max(cash, 0.0) / total if short else 1.0
-        for order, chance in members:
-            if order.status == "working":
-                wanted = abs(order.quantity)
-                self._open(order, chance, wanted if factor == 1.0 else self._round(wanted * factor))
+    def _cut_to_money(self, order: Order, size: float, wanted: float, chance: Chance) -> None:
+        """Drop what money or limits do not allow of an order, and all that it has not filled yet."""
+        reason = self._filler.refusal(order, wanted, chance)
+        detail = self._filler.shortfall(order, wanted, chance)
+        if size == 0.0:
+            self._book.refuse(order, reason, detail)
+        else:
+            self._cut(order, size, "clipped_to_cash" if reason == "insufficient_cash" else reason, detail)
 
     def _round(self, quantity: float) -> float:
         return quantity if self._fractional else whole_shares(quantity)
@@ -238,86 +262,38 @@ class Broker:
         """Fill `size` shares and do what follows from it: brackets, cancellations, the end of the order."""
         if size <= 0.0:
             return
-        quantity = order.sign * size
-        if not self._filler.price(order, chance, quantity) > 0.0:
-            self._book.reject(order, "no_volume", "the slippage model has no price for a bar without volume")
-            return
         before = self._ledger.quantity(order.symbol_id)
-        self._filler.fill(order, quantity, chance)
+        self._filler.fill(order, order.sign * size, chance)
         after = self._ledger.quantity(order.symbol_id)
         if order.quantity == 0.0:
             order.end("filled", self._market.timestamp)
             self._book.remove(order)
-        if order.is_protective and order.bracket is not None:
-            self._release(order, order.bracket, size)
+        for other in release(order, size):
+            self._book.cancel(other, "oco")
         if before != 0.0 and before * after <= 0.0:
             self._book.cancel_protection(order.symbol_id)
         opened = abs(after) - (abs(before) if before * after > 0.0 else 0.0)
         if order.protection and opened > 0.0 and not order.reduce_only:
             self._protect(order, opened, chance)
 
-    def _release(self, order: Order, bracket: Bracket, size: float) -> None:
-        """One cancels the others, as far as it filled."""
-        others = [other for other in bracket.orders if other is not order and other.status == "working"]
-        bracket.remaining -= size
-        for other in others:
-            if bracket.remaining <= 0.0:
-                self._book.cancel(other, "oco")
-            else:
-                other.quantity = other.sign * bracket.remaining
-
     def _protect(self, entry: Order, opened: float, chance: Chance) -> None:
-        """Bring the protective orders of an entry to life and test them in the rest of the bar."""
-        if entry.bracket is None:
-            entry.bracket = Bracket(0.0)
-            instant = self._market.open_instant(chance.row) if chance.phase == "open" else self._market.timestamp
-            entry.bracket.orders = protective_orders(entry, chance.raw, instant, self._ids)
-            for order in entry.bracket.orders:
-                order.last_timestamp = self._market.timestamp
-                self._book.submit(order)
-        cover(entry.bracket, opened)
-        alive = [order for order in entry.bracket.orders if order.status == "working"]
-        alive.sort(key=lambda order: place_in_path(order, self._path))
-        if chance.phase == "open":
-            self._test_at_open(alive, chance)
-        elif chance.phase != "close":
-            self._test_in_rest_of_bar(alive, chance)
-
-    def _test_at_open(self, orders: Iterable[Order], entry: Chance) -> None:
-        """Fill what the entry's own price already triggers."""
-        for order in orders:
-            raw = price_at_open(order, entry.raw)
-            if raw is not None:
-                self._execute(order, Chance(raw, entry.row, "open"))
-
-    def _test_in_rest_of_bar(self, orders: Sequence[Order], entry: Chance) -> None:
-        """Test orders born inside the bar against what of it certainly, or at worst, came after."""
-        birth = Birth(entry.raw, _DIRECTIONS[entry.phase])
-        self._born.update((order.order_id, birth) for order in orders)
-        bar = self._bar(entry.row)
-        tested = [(order, *price_when_born(order, bar, birth)) for order in orders]
-        hits = sum(raw is not None for _, raw, _ in tested)
-        if hits > 1 or any(ambiguous for _, _, ambiguous in tested):
-            self._journal.doubt(orders[0].symbol_id)
-        for order, raw, _ in tested:
-            if raw is not None:
-                self._execute(order, Chance(raw, entry.row, _direction(order, raw)))
-
-    def _doubt_double_touches(self, candidates: Sequence[Candidate]) -> None:
-        """Mark the positions whose stop and target both lie inside the bar."""
-        touched: dict[int, set[int]] = {}
-        for order, _ in candidates:
-            if order.is_protective and order.bracket is not None:
-                touched.setdefault(order.symbol_id, set()).add(place_in_path(order, self._path))
-        for symbol_id, places in sorted(touched.items()):
-            if len(places) > 1:
-                self._journal.doubt(symbol_id)
+        """Bring the bracket of a fill to life; inside the bar it is tested at once against what is left of it."""
+        instant = self._market.open_instant(chance.row) if chance.phase == "open" else self._market.timestamp
+        bracket = protective_orders(entry, opened, chance.raw, instant, self._ids)
+        for order in bracket:
+            order.last_timestamp = self._market.timestamp
+            self._book.submit(order)
+        if chance.phase in _DIRECTIONS:
+            birth = Birth(chance.raw, _DIRECTIONS[chance.phase])
+            self._born.update((order.order_id, birth) for order in bracket)
+            if chance.phase != "open":
+                self._try_inside(bracket, chance.row)
 
     def _follow(self, order: Order, row: int) -> None:
         """Move the water mark of a trailing stop to the best price the bar certainly showed while it lived."""
         bar, birth = self._bar(row), self._born.get(order.order_id)
         best = bar.high if order.side == "sell" else bar.low
-        if birth is not None and birth.direction != -order.sign:
+        if birth is not None and birth.direction not in (None, -order.sign):
             best = bar.close
         water = best if order.water is None else order.water
         order.water = max(water, best) if order.side == "sell" else min(water, best)
@@ -326,7 +302,7 @@ class Broker:
         return Bar(*(self._market.price(name, row) for name in ("open", "high", "low", "close")))
 
 
-def _direction(order: Order, raw: float, *, was_limit: bool = False) -> Phase:
+def _direction(order: Order, raw: float, *, was_limit: bool) -> Phase:
     """Return whether the market rose or fell to the price at which an order fills inside a bar.
 
     A stop-limit order that this bar triggered and filled at its limit leaves that open.

@@ -109,9 +109,9 @@ class Desk:
 
     def close(self) -> bool:
         """Step 3: orders at the close, marks, settlements, margin calls. Return whether the account still lives."""
+        self._market.take_marks()
         self._broker.at_close()
         self._broker.end_slice()
-        self._market.take_marks()
         self._custodian.after_close()
         if not (self._account.allows_short or self._ledger.cash < 0.0 or self._guard.watches_equity):
             return True
@@ -119,7 +119,8 @@ class Desk:
         if value.equity <= 0.0:
             self.book.expire_all("ruined")
             return False
-        for symbol_id in self._account.must_close(self._ledger, self._market):
+        leaving = [order.symbol_id for order in self.book if order.rank == LIQUIDATION]
+        for symbol_id in self._account.must_close(self._ledger, self._market, leaving):
             self._queue_exit(symbol_id, LIQUIDATION, "margin_call")
         if self._guard.watches_equity and self._guard.must_flatten(value, self._market.session):
             self._flatten()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml4t_backtest.core.fill import Fill, Phase
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import NO_ROW, Order
-from ml4t_backtest.execution.accounts import Account, Opening
-from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_admitted
+from ml4t_backtest.execution.accounts import Account, Outlook
+from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_admitted, largest_factor, without_dust
 from ml4t_backtest.execution.brackets import entry_levels
 from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.guard import Guard
@@ -49,6 +50,9 @@ class Chance:
     phase: Phase
 
 
+Part = tuple[Order, float, Chance]
+
+
 class Filler:
     """Books fills: price, charge, ledger, journal."""
 
@@ -70,18 +74,30 @@ class Filler:
         self._account = account
         self._guard = guard
         self._fractional = fractional
-        self._notional: dict[int, float] = {}
+        self._traded: dict[int, tuple[float, float]] = {}
         self._volume_used: dict[int, float] = {}
-        self._spendable: float | None = None
+        self._freed = 0.0
+        self._is_inside = False
 
     def begin_slice(self) -> None:
-        """Forget the volume used in the slice before."""
+        """Forget the volume used in the slice before, and what was freed in it."""
         self._volume_used.clear()
-        self._spendable = None
+        self._freed, self._is_inside = 0.0, False
 
     def begin_inside(self) -> None:
-        """From here to the end of the slice only the cash of this moment is spent, not what sales still free."""
-        self._spendable = self._ledger.cash
+        """From here on what exits free is not spent before the next slice."""
+        self._is_inside = True
+
+    def begin_close(self) -> None:
+        """From here on exits pay for entries again, but what the inside of the bars freed stays out of reach."""
+        self._is_inside = False
+
+    def hold_back(self, order: Order, size: float, chance: Chance) -> None:
+        """Keep what closing `size` shares is about to free out of reach until the next slice, inside the bar."""
+        if self._is_inside and size > 0.0:
+            flat = self._after([(order, 0.0, chance)])
+            gain = self._account.headroom(self._after([(order, size, chance)])) - self._account.headroom(flat)
+            self._freed += max(gain, 0.0)
 
     def available_volume(self, row: int) -> float:
         """Return how many shares may still be filled of a bar; infinite without a cap."""
@@ -89,7 +105,9 @@ class Filler:
         if share is None or row == NO_ROW:
             return math.inf
         left = share * self._market.volume(row) - self._volume_used.get(row, 0.0)
-        return max(left if self._fractional else float(math.floor(left)), 0.0)
+        if self._fractional:
+            return left if left >= SMALLEST_FRACTION else 0.0
+        return max(float(math.floor(left)), 0.0)
 
     def price(self, order: Order, chance: Chance, quantity: float) -> float:
         """Return the fill price of signed `quantity`: slippage, but never worse than the order's limit.
@@ -98,10 +116,6 @@ class Filler:
         """
         volume = 0.0 if chance.row == NO_ROW else self._market.volume(chance.row)
         return capped(order, self._costs.slippage.fill_price(chance.raw, quantity, volume))
-
-    def cost(self, order: Order, quantity: float, price: float) -> float:
-        """Return what buying `quantity` more shares for an order takes from cash, commission included."""
-        return quantity * price + self._charge(order, abs(quantity), price)
 
     def admitted(self, order: Order, quantity: float, chance: Chance, *, closing: float = 0.0) -> float:
         """Return how many of `quantity` > 0 shares the account can open or add, at the prices they would fill at.
@@ -116,11 +130,22 @@ class Filler:
             quantity, lambda part: self._admits(order, closing + part, chance), fractional=self._fractional
         )
 
+    def common_factor(self, parts: Sequence[Part]) -> float:
+        """Return the largest factor in [0, 1] by which all openings (order, shares, chance) can be paid for together.
+
+        Fees that do not depend on the shares stay as they are.
+        """
+
+        def room(factor: float) -> float:
+            return self._headroom([(order, size * factor, chance) for order, size, chance in parts])
+
+        return largest_factor(room)
+
     def shortfall(self, order: Order, quantity: float, chance: Chance) -> str:
         """Return the numbers behind a refusal for lack of cash or margin."""
         price = self.price(order, chance, order.sign * quantity)
-        cost = self.cost(order, order.sign * quantity, price)
-        return f"{quantity:g} shares at {price:.6g} cost {cost:.2f}, cash is {self._cash():.2f}"
+        cost = order.sign * quantity * price + self._charge(order, quantity, price)
+        return f"{quantity:g} shares at {price:.6g} cost {cost:.2f}, cash is {self._ledger.cash - self._freed:.2f}"
 
     def fill(self, order: Order, quantity: float, chance: Chance, *, free: bool = False) -> None:
         """Book `quantity` signed shares of an order.
@@ -134,13 +159,11 @@ class Filler:
         size = abs(quantity)
         price = chance.raw if free else self.price(order, chance, quantity)
         commission = 0.0 if free else self._charge(order, size, price)
-        if self._spendable is not None and quantity > 0.0:
-            self._spendable -= quantity * price + commission
-        self._notional[order.order_id] = self._notional.get(order.order_id, 0.0) + size * price
+        self._traded[order.order_id] = self._traded_with(order, size, price)
         self._volume_used[chance.row] = self._volume_used.get(chance.row, 0.0) + size
         order.charged += commission
         order.filled_quantity += size
-        order.quantity -= quantity
+        order.quantity = without_dust(order.quantity - quantity)
         position_id = self._ledger.apply_fill(order.symbol_id, quantity, price, commission)
         self._journal.write(self._record(order, quantity, chance, price, commission, position_id))
 
@@ -148,42 +171,48 @@ class Filler:
         """Return the code of why the account or the limits do not admit `size` shares."""
         if self._guard.halted:
             return "halted"
-        opening = self._after(order, size, chance)
-        covered = opening is not None and self._account.admits(opening)
-        return "risk_limit" if opening and covered and not self._guard.admits(opening) else "insufficient_cash"
+        after = self._after([(order, size, chance)])
+        covered = self._account.headroom(after) - self._freed >= 0.0
+        return "risk_limit" if covered and not self._guard.admits(after) else "insufficient_cash"
 
     def _admits(self, order: Order, size: float, chance: Chance) -> bool:
-        opening = self._after(order, size, chance)
-        return opening is not None and self._account.admits(opening) and self._guard.admits(opening)
+        if size < SMALLEST_FRACTION:
+            return False
+        after = self._after([(order, size, chance)])
+        return self._account.headroom(after) - self._freed >= 0.0 and self._guard.admits(after)
 
-    def _after(self, order: Order, size: float, chance: Chance) -> Opening | None:
-        """Return what would be after filling `size` shares; None where they have no price."""
-        quantity = order.sign * size
-        price = self.price(order, chance, quantity)
-        if not price > 0.0 or size < SMALLEST_FRACTION:
-            return None
-        # Subtracted in the ledger's order, so that what is admitted leaves no cash below zero by rounding.
-        charge = self._charge(order, size, price)
-        value, mark = self._ledger.value(), self._market.mark(order.symbol_id)
-        held = self._ledger.quantity(order.symbol_id)
-        at_mark = held * mark if held else 0.0
-        after = (held + quantity) * chance.raw
-        return Opening(
-            cash=self._cash() - quantity * price - charge,
-            equity=value.equity - at_mark + after - quantity * price - charge,
-            gross=value.gross_value - abs(at_mark) + abs(after),
-            net=value.positions_value - at_mark + after,
-            value=after,
-            num_positions=value.num_positions + (held == 0.0),
-        )
+    def _headroom(self, parts: Sequence[Part]) -> float:
+        return self._account.headroom(self._after(parts)) - self._freed
 
-    def _cash(self) -> float:
-        return self._ledger.cash if self._spendable is None else min(self._spendable, self._ledger.cash)
+    def _after(self, parts: Sequence[Part]) -> Outlook:
+        """Return what would be after fills (order, shares, chance), none of them of the same symbol."""
+        value = self._ledger.value()
+        cash, worth, gross, num_positions = value.cash, value.positions_value, value.gross_value, value.num_positions
+        largest = 0.0
+        for order, size, chance in parts:
+            quantity = order.sign * size
+            price = self.price(order, chance, quantity)
+            # Subtracted in the ledger's order, so that what is admitted leaves no cash below zero by rounding.
+            cash = cash - quantity * price - self._charge(order, size, price)
+            held = self._ledger.quantity(order.symbol_id)
+            before = held * self._market.mark(order.symbol_id) if held else 0.0
+            after = (held + quantity) * chance.raw
+            worth += after - before
+            gross += abs(after) - abs(before)
+            largest = max(largest, abs(after))
+            num_positions += held == 0.0
+        return Outlook(cash, cash + worth, gross, worth, largest, num_positions)
 
     def _charge(self, order: Order, size: float, price: float) -> float:
         """Return what `size` more shares add to an order's commission."""
-        notional = self._notional.get(order.order_id, 0.0) + size * price
-        return self._costs.commission.charge(order.filled_quantity + size, notional) - order.charged
+        if size == 0.0:
+            return 0.0
+        return self._costs.commission.charge(*self._traded_with(order, size, price)) - order.charged
+
+    def _traded_with(self, order: Order, size: float, price: float) -> tuple[float, float]:
+        """Return shares as they were traded (no split changes them) and notional of an order after `size` more."""
+        shares, notional = self._traded.get(order.order_id, (0.0, 0.0))
+        return shares + size, notional + size * price
 
     def _record(
         self, order: Order, quantity: float, chance: Chance, price: float, commission: float, position_id: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import Protection
-from ml4t_backtest.execution.accounts import Opening
+from ml4t_backtest.execution.accounts import Outlook
 from ml4t_backtest.portfolio.ledger import Valuation
 
 
@@ -90,14 +90,14 @@ class PortfolioLimits:
         for each in fields(self):
             _require(each.name, getattr(self, each.name), 0.0, math.inf)
 
-    def admit(self, opening: Opening) -> bool:
+    def admit(self, after: Outlook) -> bool:
         """Return whether the portfolio keeps its limits after a fill that opens or adds."""
-        equity = opening.equity
+        equity = after.equity
         limits = (
-            (self.max_positions, float(opening.num_positions)),
-            (_of(self.max_weight, equity), abs(opening.value)),
-            (_of(self.max_gross_exposure, equity), opening.gross),
-            (_of(self.max_net_exposure, equity), abs(opening.net)),
+            (self.max_positions, float(after.num_positions)),
+            (_of(self.max_weight, equity), after.largest),
+            (_of(self.max_gross_exposure, equity), after.gross),
+            (_of(self.max_net_exposure, equity), abs(after.net)),
         )
         return all(limit is None or found <= limit for limit, found in limits)
 
@@ -121,9 +121,9 @@ class Guard:
         """Whether equity is needed at every close."""
         return self._limits.max_drawdown is not None or self._limits.max_daily_loss is not None
 
-    def admits(self, opening: Opening) -> bool:
+    def admits(self, after: Outlook) -> bool:
         """Return whether a fill that opens or adds keeps the limits."""
-        return not self.halted and self._limits.admit(opening)
+        return not self.halted and self._limits.admit(after)
 
     def must_flatten(self, value: Valuation, session: int) -> bool:
         """Take in the account at a close; return whether everything must be closed."""

@@ -93,12 +93,10 @@ class OrderEntry:
             stop=terms.stop,
             trail_amount=terms.trail_amount,
             trail_percent=terms.trail_percent,
-            water=None if symbol_id == NO_ROW else market.mark(symbol_id),
             tif=terms.tif,
             sequence=request.order_id,
             on_insufficient_cash=self._cash_policy(request),
-            # A target of nothing closes what is held, and never turns it round.
-            reduce_only=request.closes or (request.sizing in _TARGETS and request.amount == 0.0),
+            reduce_only=request.closes,
             group=request.group,
             protection=request.protection,
             last_timestamp=market.timestamp,
@@ -114,7 +112,7 @@ class OrderEntry:
         if not math.isfinite(request.amount):
             return "invalid_quantity", f"{request.sizing} {request.amount!r}"
         mark = self._market.mark(order.symbol_id)
-        if math.isnan(mark) and (request.sizing != "quantity" or order.kind == "trailing_stop"):
+        if math.isnan(mark) and request.sizing != "quantity":
             return "no_price", "no bar of the symbol so far"
         if request.sizing == "percent" and request.amount > 1.0 and not self._account.allows_short:
             return "insufficient_cash", f"{request.amount:.4g} of equity in a cash account"
@@ -129,6 +127,8 @@ class OrderEntry:
             return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if rounded == 0.0 else None
         held = self._ledger.quantity(order.symbol_id)
         order.quantity = rounded - held
+        # A target of nothing closes what is held, and never turns it round.
+        order.reduce_only = order.reduce_only or rounded == 0.0
         order.side = "buy" if wanted >= held else "sell"
         if order.quantity != 0.0:
             order.side = "buy" if order.quantity > 0.0 else "sell"

@@ -29,20 +29,16 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """How an order came alive inside a bar: with the fill of its entry.
+    """How an order came alive inside the present bar: with the fill of its entry.
 
     Attributes:
         price: Raw price of that fill; it stands for the open of the rest of the bar.
         direction: 1 where the market rose to that price (a stop buy, a limit sell), -1 where it fell to it, 0 where
-            the bar does not tell.
+            the bar does not tell; None for a fill at the open, after which the whole bar follows.
     """
 
     price: float
-    direction: int
-
-    def seen_by(self, sign: float) -> Birth:
-        """Return the birth as a buy sees it."""
-        return self if sign > 0.0 else Birth(-self.price, -self.direction)
+    direction: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,92 +52,65 @@ class Levels:
 class Rule(Protocol):
     """When and where a buy of one type fills; None where it does not."""
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
-        """Return the raw price of a fill at the open."""
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
+        """Return the raw price of a fill where the market stands at `price`: at an open, or where it came alive."""
         ...
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
         """Return the raw price of a fill after the open."""
         ...
 
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return the raw price of a fill in the rest of the bar, and whether the bar leaves the outcome open."""
-        ...
-
 
 class Market:
-    """Fills at the first eligible open."""
+    """Fills at the first eligible open; a time exit at the open of its bar."""
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
-        """Return the open; a time exit waits for its bar."""
-        return open_ if not order.bars_left else None
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
+        """Return the price, once the order is due."""
+        return price if order.bars_met >= order.due_after else None
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
         """Return None: what did not fill at the open waits for the next one."""
         return None
 
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return None: a market order never comes alive inside a bar."""
-        return None, False
-
 
 class Limit:
     """Fills when the market comes down to the limit: at the open when it opens there, else at the limit."""
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
-        """Return the open if it is at or below the limit."""
-        return open_ if open_ <= levels.limit else None
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
+        """Return the price if it is at or below the limit."""
+        return price if price <= levels.limit else None
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
         """Return the limit if the low reaches it."""
         return levels.limit if bar.low <= levels.limit else None
 
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return the limit if the market certainly came down to it after the birth.
-
-        Unless it fell to the birth the low may lie before it: then only a close at or below the limit counts.
-        """
-        if birth.price <= levels.limit:
-            return birth.price, False
-        touched = bar.low <= levels.limit
-        if birth.direction < 0:
-            return (levels.limit if touched else None), False
-        return (levels.limit if bar.close <= levels.limit else None), touched
-
 
 class Stop:
-    """Fills when the market rises to the stop: at the open when it opens beyond, else at the stop."""
+    """Fills when the market rises to the stop: at the open when it opens beyond, else at the stop.
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
-        """Return the open if it is at or above the stop."""
-        return open_ if open_ >= levels.stop else None
+    Once triggered it is a market order: what the volume of that bar leaves of it fills at the next open.
+    """
+
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
+        """Return the price if it is at or above the stop, or the stop was reached before."""
+        order.triggered = order.triggered or price >= levels.stop
+        return price if order.triggered else None
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
-        """Return the stop if the high reaches it."""
-        return levels.stop if bar.high >= levels.stop else None
-
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return the stop if the market rose to it after the birth, or may have.
-
-        Unless it rose to the birth the high may lie before it. It counts against the trader where the open does not
-        explain it.
-        """
-        if birth.price >= levels.stop:
-            return birth.price, False
-        touched = bar.high >= levels.stop
-        if birth.direction > 0:
-            return (levels.stop if touched else None), False
-        counts = bar.close >= levels.stop or (touched and bar.open < levels.stop)
-        return (levels.stop if counts else None), touched
+        """Return the stop if the high reaches it for the first time."""
+        if order.triggered or bar.high < levels.stop:
+            return None
+        order.triggered = True
+        return levels.stop
 
 
 class StopLimit:
     """Becomes a limit when the market rises to the stop."""
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
-        """Return the open if it triggers the stop and is within the limit."""
-        order.triggered = order.triggered or open_ >= levels.stop
-        return open_ if order.triggered and open_ <= levels.limit else None
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
+        """Return the price if it triggers the stop and is within the limit."""
+        order.triggered = order.triggered or price >= levels.stop
+        return price if order.triggered and price <= levels.limit else None
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
         """Return the stop if it is within the limit, else the limit if the market certainly came back to it."""
@@ -154,25 +123,17 @@ class StopLimit:
             return levels.stop
         return levels.limit if bar.close <= levels.limit else None
 
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return None: brackets have no stop-limit orders."""
-        return None, False
-
 
 class MarketOnClose:
     """Fills at the close, in a phase of its own."""
 
-    def at_open(self, order: Order, levels: Levels, open_: float) -> float | None:
+    def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
         """Return None."""
         return None
 
     def inside(self, order: Order, levels: Levels, bar: Bar) -> float | None:
         """Return None."""
         return None
-
-    def born(self, levels: Levels, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-        """Return None."""
-        return None, False
 
 
 RULES: dict[OrderKind, Rule] = {
@@ -185,21 +146,37 @@ RULES: dict[OrderKind, Rule] = {
 }
 
 
-def price_at_open(order: Order, open_: float) -> float | None:
-    """Return the raw price at which an order fills at the open, None where it does not."""
-    return _seen_back(order, RULES[order.kind].at_open(order, _levels(order), order.sign * open_))
+def price_at_once(order: Order, price: float) -> float | None:
+    """Return the raw price at which an order fills where the market stands at `price`, None where it does not."""
+    return _seen_back(order, RULES[order.kind].at_once(order, _levels(order), order.sign * price))
 
 
-def price_inside(order: Order, bar: Bar) -> float | None:
-    """Return the raw price at which an order fills after the open, None where it does not."""
-    return _seen_back(order, RULES[order.kind].inside(order, _levels(order), bar.seen_by(order.sign)))
+def price_inside(order: Order, bar: Bar, birth: Birth | None = None) -> tuple[float | None, bool]:
+    """Return the raw price at which an order fills after the open, and whether the bar leaves that open.
+
+    Args:
+        order: A working order; notes whether its stop was triggered.
+        bar: The whole bar.
+        birth: How the order came alive in this bar; None for one that lived before it.
+    """
+    sign, levels, seen = order.sign, _levels(order), bar.seen_by(order.sign)
+    if birth is None or birth.direction is None:
+        return _seen_back(order, RULES[order.kind].inside(order, levels, seen)), False
+    travel = int(sign) * birth.direction
+    price = RULES[order.kind].inside(order, levels, rest_of_bar(seen, levels, travel))
+    doubtful = (travel <= 0 and seen.high >= levels.stop) or (travel >= 0 and seen.low <= levels.limit)
+    return _seen_back(order, price), doubtful
 
 
-def price_when_born(order: Order, bar: Bar, birth: Birth) -> tuple[float | None, bool]:
-    """Return the raw price at which a protective order fills in the bar of its birth, and whether that is ambiguous."""
-    sign = order.sign
-    price, ambiguous = RULES[order.kind].born(_levels(order), bar.seen_by(sign), birth.seen_by(sign))
-    return _seen_back(order, price), ambiguous
+def rest_of_bar(bar: Bar, levels: Levels, travel: int) -> Bar:
+    """Return a bar, as a buy sees it, with the extremes that count for an order born inside it.
+
+    A market that travelled up to the birth (1) made its high after it, one that travelled down (-1) its low. The other
+    extreme may be older than the order, and then only the close is certain. That counts in the trader's favour (a
+    limit) only where it is certain, and against him (a stop) also where the open does not explain the extreme.
+    """
+    high = bar.high if travel > 0 or bar.open < levels.stop else bar.close
+    return Bar(bar.open, high, bar.low if travel < 0 else bar.close, bar.close)
 
 
 def capped(order: Order, price: float) -> float:

@@ -167,7 +167,8 @@ class TradeTracker:
             row = None
             if isinstance(event, Fill):
                 row = self._on_fill(trade, event, bar, bars)
-                seen = max(seen, _first_full_bar(event, bar)) if trade is None else seen
+                now = self._open.get(symbol_id)
+                seen = max(seen, _first_full_bar(event, bar)) if now is not None and now is not trade else seen
             elif isinstance(event, SplitEvent):
                 row = self._on_split(trade, event, _bars_before(event, bar, chunk, bars))
             elif isinstance(event, CashFlow):

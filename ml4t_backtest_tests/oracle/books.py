@@ -118,9 +118,9 @@ class Books:
             case ("percentage", rate):
                 return [(NOTHING, rate * price)]
             case ("per_share", each, minimum):
-                return [(minimum - order.charged, NOTHING), (each * order.filled - order.charged, each)]
+                return [(minimum - order.charged, NOTHING), (each * order.traded - order.charged, each)]
             case ("per_order", amount):
-                return [(NOTHING if order.filled else amount, NOTHING)]
+                return [(NOTHING if order.traded else amount, NOTHING)]
             case ("tiered", *tiers):
                 rates = [rate for start, rate in zip(tiers[::2], tiers[1::2], strict=True) if quantity * price >= start]
                 return [(NOTHING, rates[-1] * price)]
@@ -257,7 +257,7 @@ class Books:
                 setattr(order, name, None if getattr(order, name) is None else getattr(order, name) / ratio)
             levels = {"stop_loss": order.line.stop_loss, "take_profit": order.line.take_profit}
             order.line = replace(order.line, **{name: at / ratio for name, at in levels.items() if at is not None})
-            order.quantity = self.whole(order.quantity * ratio, given=True)
+            order.quantity, order.filled = self.whole(order.quantity * ratio, given=True), order.filled * ratio
             if not order.quantity:
                 order.finish("cancelled", "corporate_action")
         if held := self.held.get(symbol):

@@ -93,9 +93,10 @@ class Oracle(Books):
             return False
         side, path = hits[0][0].side, self.world.intrabar_path
         stop_first = {"pessimistic": True, "optimistic": False, "ohlc": side > 0, "olhc": side < 0}[path]
-        if {order.reason == "take_profit" for order, _ in hits} == {True, False} and len({raw for _, raw in hits}) > 1:
+        targets = {order: order.reason == "take_profit" for order, _ in hits}
+        if len(set(targets.values())) > 1 and len({raw for _, raw in hits}) > 1:
             self.held[hits[0][0].symbol].ambiguous = True
-        order, raw = min(hits, key=lambda hit: ((hit[0].reason == "take_profit") == stop_first, side * hit[1]))
+        order, raw = min(hits, key=lambda hit: (bool(hit[0].due), targets[hit[0]] == stop_first, side * hit[1]))
         self.execute(order, raw, phase)
         return True
 
@@ -154,7 +155,7 @@ class Oracle(Books):
             self.stale[symbol] = 0 if symbol in self.bars else self.stale[symbol] + 1
         self.marks.update(self.prices)
         for symbol, bar in self.bars.items():
-            if symbol in self.held and not (self.now == self.last and self.world.end_of_data == "close"):
+            if symbol in self.held:
                 self.held[symbol].see(*self.certain(self.held[symbol].opened, self.held[symbol].travel, bar))
             for order in self.working(symbol):
                 if order.water is not None:
@@ -250,7 +251,8 @@ class Oracle(Books):
         if order.quantity > live and (order.reduce_only or (cash_account and order.side < 0)):
             order.quantity, order.why = live, None if order.reduce_only else "short_not_allowed"
             if not live:
-                return order.finish(*(("cancelled", "position_closed") if order.reduce_only else ("rejected",)))
+                refused = "filled" if order.filled else "rejected"
+                return order.finish(*(("cancelled", "position_closed") if order.reduce_only else (refused,)))
         if not (quantity := self.within_volume(order)):
             return None
         reducing, price = min(quantity, live), self.price(order, raw)
@@ -263,10 +265,12 @@ class Oracle(Books):
             self.book(order, reducing, opening, raw, price, commission, phase)
             self.volume_used[order.symbol] += filled
             order.quantity, order.filled = order.quantity - filled, order.filled + filled
-            order.charged += commission
+            order.charged, order.traded = order.charged + commission, order.traded + filled
             for other in self.family(order) if order.parent else ():
                 if other is not order:
-                    other.finish("cancelled", "one_cancels_other")
+                    other.quantity -= min(filled, other.quantity)
+                    if not other.quantity:
+                        other.finish("cancelled", "one_cancels_other")
             if reducing:
                 self.clear(order.symbol)
             if opening:

@@ -232,6 +232,7 @@ class Order:
     triggered: bool = False
     met: bool = False
     filled: F = NOTHING
+    traded: F = NOTHING
     charged: F = NOTHING
     status: str = "working"
     why: str | None = None

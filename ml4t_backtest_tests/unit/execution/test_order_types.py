@@ -65,9 +65,9 @@ TABLE = [
     ({"stop": 102, "limit": 101}, (100, 104, 99, 103), None),  # triggered, and nothing says it came back
     ({"stop": 102, "limit": 101}, (100, 104, 99, 101), 101),  # the close did
     ({"market_on_close": True}, (103, 104, 99, 101), 101),
-    ({"trailing": 3}, (101, 102.5, 99, 102), None),  # decided at 100: buys at 103
-    ({"trailing": 3}, (101, 103.5, 99, 102), 103),
-    ({"trailing_percent": 0.03}, (104, 105, 103, 104), 104),
+    ({"trailing": 3}, (101, 103.5, 99, 102), None),  # its mark begins at the first open, 101: it buys at 104
+    ({"trailing": 3}, (101, 104, 99, 102), 104),
+    ({"trailing_percent": 0.03}, (100, 105, 99, 104), 103),
 ]
 
 
