@@ -28,8 +28,22 @@ if TYPE_CHECKING:
         UnsafePathError,
         Violation,
     )
-    from ml4t_backtest.execution.commission import NoCommission, PercentageCommission
-    from ml4t_backtest.execution.slippage import NoSlippage, PercentageSlippage
+    from ml4t_backtest.execution.accounts import CashAccount, MarginAccount
+    from ml4t_backtest.execution.commission import (
+        NoCommission,
+        PercentageCommission,
+        PerOrderCommission,
+        PerShareCommission,
+        TieredCommission,
+    )
+    from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
+    from ml4t_backtest.execution.slippage import (
+        FixedSlippage,
+        NoSlippage,
+        PercentageSlippage,
+        SpreadSlippage,
+        VolumeShareSlippage,
+    )
     from ml4t_backtest.reporting.parquet import read_result
     from ml4t_backtest.reporting.result import BacktestResult
     from ml4t_backtest.runner import run_backtest
@@ -57,8 +71,22 @@ _HOMES = {
         "UnsafePathError",
         "Violation",
     ),
-    "execution.commission": ("NoCommission", "PercentageCommission"),
-    "execution.slippage": ("NoSlippage", "PercentageSlippage"),
+    "execution.accounts": ("CashAccount", "MarginAccount"),
+    "execution.commission": (
+        "NoCommission",
+        "PercentageCommission",
+        "PerOrderCommission",
+        "PerShareCommission",
+        "TieredCommission",
+    ),
+    "execution.guard": ("PortfolioLimits", "PositionRules"),
+    "execution.slippage": (
+        "FixedSlippage",
+        "NoSlippage",
+        "PercentageSlippage",
+        "SpreadSlippage",
+        "VolumeShareSlippage",
+    ),
     "reporting.parquet": ("read_result",),
     "reporting.result": ("BacktestResult",),
     "runner": ("run_backtest",),
@@ -71,24 +99,34 @@ __all__ = [
     "BacktestEngine",
     "BacktestError",
     "BacktestResult",
+    "CashAccount",
     "ConfigError",
     "CorruptDatasetError",
     "DataFeed",
     "DataPreparer",
     "DataValidationError",
+    "FixedSlippage",
+    "MarginAccount",
     "MarketEvent",
     "NoCommission",
     "NoSlippage",
+    "PerOrderCommission",
+    "PerShareCommission",
     "PercentageCommission",
     "PercentageSlippage",
     "PolarsDataFeed",
+    "PortfolioLimits",
     "Position",
+    "PositionRules",
     "SignalTimingError",
+    "SpreadSlippage",
     "Strategy",
     "StrategyError",
+    "TieredCommission",
     "UnsafePathError",
     "ValueSource",
     "Violation",
+    "VolumeShareSlippage",
     "list_datasets",
     "load_config",
     "read_result",

@@ -147,7 +147,7 @@ def _first_eligible(result: BacktestResult, world: World) -> Iterator[str]:
         decided = row["decision_timestamp"]
         opened = (t for t, moment in lived.get(row["symbol"], []) if (moment or t) >= decided and t > decided)
         first = next(opened, None)
-        if row["status"] == "expired" and first is not None:
+        if row["reason"] == "end_of_data" and first is not None:
             yield f"order {row['order_id']} expired although it could have filled at {first}"
         if row["status"] == "filled" and row["last_timestamp"] != first:
             yield f"order {row['order_id']} filled at {row['last_timestamp']}, not at {first}"

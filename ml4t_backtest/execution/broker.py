@@ -248,7 +248,8 @@ class Broker:
         if size == 0.0:
             self._book.refuse(order, reason, detail)
         else:
-            self._cut(order, size, "clipped_to_cash" if reason == "insufficient_cash" else reason, detail)
+            clipped = reason == "insufficient_cash" and order.on_insufficient_cash == "clip"
+            self._cut(order, size, "clipped_to_cash" if clipped else reason, detail)
 
     def _round(self, quantity: float) -> float:
         return quantity if self._fractional else whole_shares(quantity)
