@@ -1,7 +1,4 @@
-"""Every order type against gapped, traversed, touched and untouched bars: the table of docs/concepts/fill_prices.md.
-
-Levels are given as a buy sees them around 100; a sell is tested against the mirrored bar (200 - price).
-"""
+"""What orders do beyond the worked tables of docs/concepts, which `docs/test_contract_tables.py` runs."""
 
 from __future__ import annotations
 
