@@ -230,7 +230,8 @@ class Oracle(Books):
 
     def change(self, line: Line) -> None:
         for order in (order for order in self.working() if order.nth == line.nth):
-            order.quantity = order.quantity if line.quantity is None else line.quantity - order.filled
+            left = order.quantity if line.quantity is None else line.quantity - order.filled
+            order.quantity = self.whole(left, given=True)
             if line.action == "cancel" or order.quantity <= 0:
                 order.finish("cancelled", "by_strategy")
             for name in LEVELS:
