@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.core.event import MarketEvent
     from ml4t_backtest.core.position import Position
+    from ml4t_backtest.core.trade import Trade
     from ml4t_backtest.data.loading import ValueSource
     from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
     from ml4t_backtest.data.preparer import DataPreparer
@@ -55,6 +56,7 @@ _HOMES = {
     "config.loader": ("load_config",),
     "core.event": ("MarketEvent",),
     "core.position": ("Position",),
+    "core.trade": ("Trade",),
     "data.loading": ("ValueSource",),
     "data.polars_feed": ("DataFeed", "PolarsDataFeed"),
     "data.preparer": ("DataPreparer",),
@@ -123,6 +125,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "TieredCommission",
+    "Trade",
     "UnsafePathError",
     "ValueSource",
     "Violation",

@@ -44,7 +44,7 @@ from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
 from ml4t_backtest.execution.trade_tracker import TradeTracker
 from ml4t_backtest.portfolio.corporate_actions import declared_ends, schedule
 from ml4t_backtest.portfolio.ledger import Ledger
-from ml4t_backtest.portfolio.state import StateRecorder
+from ml4t_backtest.portfolio.state import StateFrequency, StateRecorder
 from ml4t_backtest.portfolio.view import PortfolioView
 from ml4t_backtest.reporting import records
 from ml4t_backtest.reporting.identities import check_identities
@@ -96,6 +96,7 @@ class BacktestEngine:
         delistings: pl.DataFrame | None = None,
         delisting_after: int = 10,
         interest_rate: float = 0.0,
+        state_frequency: StateFrequency = "slice",
         on_progress: Progress | None = None,
     ) -> None:
         """Wire a run.
@@ -122,11 +123,14 @@ class BacktestEngine:
             delistings: Frame `symbol, date, price`: positions are settled at this price at the close of this date.
             delisting_after: Sessions without a bar after which a position is settled at its last close.
             interest_rate: Interest on cash, a fraction per year of 365 days.
+            state_frequency: Which slices `portfolio_states` shows: every `slice`, or the last one of each `session`,
+                `week` or `month`; the last slice always. Daily returns do not depend on it.
             on_progress: Called after each chunk with the number of slices done.
 
         Raises:
             StrategyError: The strategy overrides both callbacks or neither.
-            ConfigError: The capital is not positive, or a choice is unknown.
+            ConfigError: The capital is not positive, a choice is unknown, or a column of the feed has a name that the
+                records need.
             DataValidationError: The corporate actions break their schema.
         """
         if not (math.isfinite(initial_capital) and initial_capital > 0.0):
@@ -145,6 +149,7 @@ class BacktestEngine:
         self._signals = feed.signal_columns if isinstance(feed, PolarsDataFeed) else ()
         self._indicators = feed.indicator_columns if isinstance(feed, PolarsDataFeed) else ()
         self._context_columns = feed.context_columns if isinstance(feed, PolarsDataFeed) else ()
+        records.require_free_names((*self._signals, *self._indicators), self._context_columns)
         self._trading_start = feed.trading_start if isinstance(feed, PolarsDataFeed) else None
         self._market = Market(list(feed.symbols) if isinstance(feed, PolarsDataFeed) else [])
         self._ledger = Ledger(self._initial_capital, self._market)
@@ -168,7 +173,7 @@ class BacktestEngine:
         self._desk = Desk(self._market, self._ledger, rules, order_ids)
         self._outbox = Outbox(order_ids)
         self._end_of_data = end_of_data
-        self._states = StateRecorder(self._initial_capital)
+        self._states = StateRecorder(self._initial_capital, state_frequency)
         self._tracker = TradeTracker(self._market.symbols)
         self._seen = SeenRows(self._signals, self._indicators, self._context_columns)
         self._events: list[Fill | CashFlow] = []

@@ -76,6 +76,7 @@ def run_prepared(
         limits=config.risk.portfolio,
         delisting_after=config.execution.delisting_after,
         interest_rate=config.execution.interest_rate,
+        state_frequency=config.reporting.state_frequency,
         corporate_actions=prepared.corporate_actions,
         adjustment=config.dataset.adjustment,
         on_progress=on_progress,

@@ -9,6 +9,7 @@ from datetime import datetime
 import polars as pl
 from replay import EXIT, Record, Replay, World, is_told_in_full, near
 
+from ml4t_backtest.core.record_schemas import ORDER_REASONS
 from ml4t_backtest.core.schemas import result_schemas
 from ml4t_backtest.reporting.result import BacktestResult
 
@@ -25,7 +26,9 @@ def check(result: BacktestResult, world: World | None, *, by_schema: bool = True
         for name, schema in result_schemas().items():
             # pandera reports its findings by raising; an empty frame has columns to check as well.
             schema.validate(result.tables()[name], lazy=True)
-    complaints = [*_tables(result), *_returns(result), *_trade_rows(result)]
+    unknown = set(result.orders["reason"].drop_nulls()) - set(ORDER_REASONS)
+    complaints = [f"orders.reason {code!r} is not documented" for code in sorted(unknown)]
+    complaints += [*_tables(result), *_returns(result), *_trade_rows(result)]
     # What a replay cannot tell has tests of its own: tables by hand, and the oracle.
     if is_told_in_full(result):
         complaints += _orders(result)
@@ -84,15 +87,16 @@ def _orders(result: BacktestResult) -> Iterator[str]:
 
 
 def _returns(result: BacktestResult) -> Iterator[str]:
-    """Returns follow from equity; the daily ones from the last state of the session before."""
+    """Returns follow from equity; the daily ones from the last slice of the session before."""
     states, daily = result.portfolio_states, list(result.daily_returns.iter_rows(named=True))
-    before = session_base = last_of_session = result.initial_capital
+    before = session_base = result.initial_capital
     sessions = iter(daily)
     session = next(sessions, None)
     for row in states.iter_rows(named=True):
         equity = row["equity"]
-        if session is not None and row["timestamp"] > session["timestamp"]:
-            session, session_base = next(sessions, None), last_of_session
+        # States may leave sessions out; each of them has its row all the same.
+        while session is not None and row["timestamp"] > session["timestamp"]:
+            session_base, session = session["equity"], next(sessions, None)
         expected = {
             "period_return": _growth(before, equity),
             "daily_return": _growth(session_base, equity),
@@ -104,7 +108,9 @@ def _returns(result: BacktestResult) -> Iterator[str]:
         elif session["timestamp"] == row["timestamp"]:
             wanted = {"equity": equity, **_without(expected, "period_return")}
             yield from _unequal("daily_returns", session, wanted, 0.0)
-        before = last_of_session = equity
+        before = equity
+    if states.height and (not daily or daily[-1]["timestamp"] != states["timestamp"][-1]):
+        yield "the last state is not that of the last session"
     if len({row["session"] for row in daily}) != len(daily):
         yield "daily_returns has two rows for a session"
 

@@ -52,13 +52,15 @@ class World:
         fractional: bool = False,
         account: Any = None,
         max_volume_share: float | None = None,
+        state_frequency: str = "slice",
         **_: Any,
     ) -> World | None:
         """Read the arguments of an engine; None when a replay knows less than they ask for.
 
-        That is: a feed that can be read once only or is too large, credit, a volume cap.
+        That is: a feed that can be read once only or is too large, credit, a volume cap, states that leave slices out.
         """
-        if iter(feed) is feed or account is not None or max_volume_share is not None:
+        told = account is None and max_volume_share is None and state_frequency == "slice"
+        if iter(feed) is feed or not told:
             return None
         slices, size = [], 0
         for timestamp, rows, _context in feed:
@@ -89,7 +91,9 @@ def is_told_in_full(result: BacktestResult) -> bool:
     plain = result.orders["order_type"].is_in(["market"]).all() and (result.fills["phase"] == "open").all()
     ordered = result.trades["exit_reason"].drop_nulls().is_in(["signal", "corporate_action"]).all()
     flows = result.cash_flows["kind"].is_in(["dividend", "cash_in_lieu"]).all()
+    filled_in_part = (pl.col("status") != "filled") & (pl.col("filled_quantity") > 0.0)
     filled_once = result.fills["order_id"].n_unique() == result.fills.height
+    filled_once = filled_once and result.orders.filter(filled_in_part).is_empty()
     alive = result.portfolio_states.is_empty() or result.portfolio_states["equity"][-1] > 0.0
     return bool(plain and ordered and flows and filled_once and alive)
 

@@ -24,9 +24,10 @@ _MEANING = {
     "trades": "Round trips with the signals, indicators and context at decision, entry and exit.",
     "fills": "Executions, in the order they happened.",
     "orders": "Every order, whatever became of it.",
+    "rejected_orders": "Orders that were refused, each with its reason and the numbers behind it.",
     "cash_flows": "Dividends, fees and other cash that moved without a fill.",
-    "portfolio_states": "The account after each slice.",
-    "daily_returns": "The last state of each session.",
+    "portfolio_states": "The account after each slice, or the last one of each session, week or month.",
+    "daily_returns": "The last slice of each session.",
 }
 
 

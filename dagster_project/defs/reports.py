@@ -14,7 +14,7 @@ from dagster_project.partitions import CONFIGS, config_of
 from dagster_project.tables import compare_runs, comparison_schema
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.reporting.formats import count, money, percent, ratio
-from ml4t_backtest.reporting.result import TABLES, BacktestResult
+from ml4t_backtest.reporting.result import RECORDED, BacktestResult
 from ml4t_backtest.runner import report_of
 
 _COMPARED = (
@@ -82,7 +82,7 @@ def published_run(store: AssetStore, key: str) -> tuple[BacktestResult, dict[str
     run = tables["backtest_run"].row(0, named=True)
     facts = {name: run[name] for name in ("rows_checked", "slices", "symbols")}
     result = BacktestResult(
-        **{name: tables[name] for name in TABLES},
+        **{name: tables[name] for name in RECORDED},
         initial_capital=run["initial_capital"],
         facts={**facts, "notes": run["notes"].splitlines()},
     )

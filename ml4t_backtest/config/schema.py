@@ -138,6 +138,11 @@ class ReportingSection(Section):
     """What is written beside the numbers."""
 
     report: bool = Field(default=True, description="Whether to write the report page.")
+    state_frequency: Literal["slice", "session", "week", "month"] = Field(
+        default="slice",
+        description="Which slices the table portfolio_states shows: every slice, or the last one of each session, "
+        "week or month. Daily returns do not depend on it.",
+    )
     benchmark: ColumnName | None = Field(
         default=None,
         description="Context column that holds the level of an index to compare with. null: none.",

@@ -25,14 +25,57 @@ _REPAIR = "drop the bar or repair the source"
 
 
 def column(
-    dtype: Any, meaning: str, unit: str = "", *, nullable: bool = False, checks: Sequence[pa.Check] = ()
+    dtype: Any,
+    meaning: str,
+    unit: str = "",
+    *,
+    nullable: bool = False,
+    null_when: str = "",
+    checks: Sequence[pa.Check] = (),
 ) -> pa.Column:
-    """Return a column; numbers in it are finite."""
+    """Return a column; numbers in it are finite.
+
+    Args:
+        dtype: Polars type.
+        meaning: What a value says, in words.
+        unit: What it is measured in; empty for names, counts and flags.
+        nullable: Whether a value may be missing.
+        null_when: When it is missing, in words; says that it may be.
+        checks: Further rules.
+    """
     finite = rule(
         "E-INF", lambda c: c.is_finite(), "is infinite or not a number", "write null where a value is missing"
     )
     own = [finite] if dtype == pl.Float64 else []
-    return pa.Column(dtype, nullable=nullable, description=meaning, metadata={"unit": unit}, checks=[*own, *checks])
+    return pa.Column(
+        dtype,
+        nullable=nullable or bool(null_when),
+        description=meaning,
+        metadata={"unit": unit, "null_when": null_when},
+        checks=[*own, *checks],
+    )
+
+
+def table(
+    name: str,
+    columns: dict[str, pa.Column],
+    checks: Sequence[pa.Check] = (),
+    *,
+    key: tuple[str, ...],
+    meaning: str,
+) -> pa.DataFrameSchema:
+    """Return a table's schema.
+
+    Args:
+        name: Name of the table.
+        columns: Its columns; others may follow them.
+        checks: Rules across columns.
+        key: Columns that together name a row.
+        meaning: What a row is.
+    """
+    return pa.DataFrameSchema(
+        columns, checks=list(checks), name=name, description=meaning, metadata={"key": key}, strict=False
+    )
 
 
 def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str) -> pa.Check:
@@ -158,9 +201,9 @@ def value_column(meaning: str) -> pa.Column:
     )
 
 
-def instant_column(meaning: str, *, nullable: bool = False) -> pa.Column:
+def instant_column(meaning: str, *, nullable: bool = False, null_when: str = "") -> pa.Column:
     """Return a moment in time."""
-    return column(UTC_MICROSECONDS, meaning, INSTANT, nullable=nullable)
+    return column(UTC_MICROSECONDS, meaning, INSTANT, nullable=nullable, null_when=null_when)
 
 
 def positive() -> pa.Check:

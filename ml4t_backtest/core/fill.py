@@ -104,6 +104,27 @@ class CashFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """How shares would leave a position by one of its protective orders, at the prices and costs of the run's models.
+
+    Attributes:
+        order_id: The order that would fill.
+        quantity: Shares it would fill, > 0.
+        raw_price: Market price per share.
+        price: Price paid or received per share, slippage included.
+        commission: Account currency, >= 0.
+        slippage: Account currency, >= 0.
+    """
+
+    order_id: int
+    quantity: float
+    raw_price: float
+    price: float
+    commission: float
+    slippage: float
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """The bar leaves open in which order prices were reached, and that matters to the position held.
 
@@ -111,11 +132,14 @@ class Doubt:
         symbol_id: Index in the engine's symbol list.
         slice_index: Slice of the chunk.
         timestamp: Timestamp of that slice.
+        ends: Where a stop and a target of one entry lie in the bar: what happens when the stop comes first, and when
+            the target does. None for every other doubt.
     """
 
     symbol_id: int
     slice_index: int
     timestamp: int
+    ends: tuple[Alternative, Alternative] | None = None
 
 
 LedgerEvent = Fill | SplitEvent | CashFlow | Doubt

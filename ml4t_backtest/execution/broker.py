@@ -170,15 +170,16 @@ class Broker:
         if hits:
             self._execute_in_order(hits)
             return
+        doubtful: list[float | None] = []
         for order in bracket:
             was_triggered = order.triggered
-            raw, doubtful = price_inside(order, bar, birth)
-            if doubtful:
-                self._journal.doubt(order.symbol_id)
+            raw, in_doubt = price_inside(order, bar, birth)
+            doubtful += [raw] if in_doubt else []
             if raw is not None:
                 hits.append((order, Chance(raw, row, _direction(order, raw, was_limit=was_triggered))))
-        if len({chance.raw for _, chance in hits}) > 1 and len({order.kind == "limit" for order, _ in hits}) > 1:
-            self._journal.doubt(hits[0][0].symbol_id)
+        either = len({chance.raw for _, chance in hits}) > 1 and len({order.kind == "limit" for order, _ in hits}) > 1
+        if doubtful or either:
+            self._journal.doubt(bracket[0].symbol_id, None if None in doubtful else self._filler.ends(hits))
         self._execute_in_order(hits)
 
     def _execute_in_order(self, candidates: list[Candidate]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ml4t_backtest.core.fill import Fill, Phase
+from ml4t_backtest.core.fill import Alternative, Fill, Phase
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import NO_ROW, Order
 from ml4t_backtest.execution.accounts import Account, Outlook
@@ -166,6 +166,30 @@ class Filler:
         order.quantity = without_dust(order.quantity - quantity)
         position_id = self._ledger.apply_fill(order.symbol_id, quantity, price, commission)
         self._journal.write(self._record(order, quantity, chance, price, commission, position_id))
+
+    def ends(self, hits: Sequence[tuple[Order, Chance]]) -> tuple[Alternative, Alternative] | None:
+        """Return how an entry's protective orders would fill: a stop first, or the target first.
+
+        Args:
+            hits: Those that the bar reaches, each with its price.
+
+        Returns:
+            None where not both kinds are among them, or the bar has too little volume: what is left of one order goes
+            on working, and what becomes of it is another story.
+        """
+        quotes: list[Alternative] = []
+        for is_target in (False, True):
+            own = [(order, chance) for order, chance in hits if (order.kind == "limit") == is_target]
+            if not own:
+                return None
+            order, chance = min(own, key=lambda hit: hit[0].sign * hit[1].raw)
+            size = min(abs(order.quantity), abs(self._ledger.quantity(order.symbol_id)))
+            price = self.price(order, chance, order.sign * size)
+            if size > self.available_volume(chance.row) or not price > 0.0:
+                return None
+            commission, slippage = self._charge(order, size, price), abs(price - chance.raw) * size
+            quotes.append(Alternative(order.order_id, size, chance.raw, price, commission, slippage))
+        return quotes[0], quotes[1]
 
     def refusal(self, order: Order, size: float, chance: Chance) -> str:
         """Return the code of why the account or the limits do not admit `size` shares."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from ml4t_backtest.core.fill import CashFlow, CashFlowKind, Doubt, Fill, LedgerEvent
+from ml4t_backtest.core.fill import Alternative, CashFlow, CashFlowKind, Doubt, Fill, LedgerEvent
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.portfolio.ledger import Ledger
 
@@ -33,9 +33,9 @@ class Journal:
             market = self._market
             self.write(CashFlow(market.timestamp, market.index, symbol_id, position_id, kind, amount))
 
-    def doubt(self, symbol_id: int) -> None:
-        """Write down that the present bar leaves the outcome of the held position open."""
-        self.write(Doubt(symbol_id, self._market.index, self._market.timestamp))
+    def doubt(self, symbol_id: int, ends: tuple[Alternative, Alternative] | None = None) -> None:
+        """Write down that the present bar leaves the outcome of the held position open, between `ends` where known."""
+        self.write(Doubt(symbol_id, self._market.index, self._market.timestamp, ends))
 
     def fills_since(self, mark: int) -> list[Fill]:
         """Return the fills written since there were `mark` events."""

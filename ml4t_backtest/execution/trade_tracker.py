@@ -7,17 +7,24 @@ the prices between. It decides nothing and the broker never asks it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
-from ml4t_backtest.core.chunk import Chunk, Floats, Integers
-from ml4t_backtest.core.fill import CashFlow, Fill, LedgerEvent, SplitEvent
+from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.fill import Alternative, CashFlow, Fill, LedgerEvent, SplitEvent
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
 from ml4t_backtest.core.orders import NO_ROW
+from ml4t_backtest.execution.symbol_bars import (
+    SymbolBars,
+    bar_of,
+    bars_before,
+    bars_of,
+    first_full_bar,
+    rest_of_bar,
+)
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 _INSTANTS = ("decision_timestamp", "entry_timestamp", "exit_decision_timestamp", "exit_timestamp")
@@ -43,6 +50,9 @@ class _OpenTrade:
     stop_loss: float | None = None
     take_profit: float | None = None
     ambiguous: bool = False
+    # How else the shares that an order takes could have left; unknown where a doubt has no ends.
+    ends: dict[int, tuple[Alternative, Alternative]] = field(default_factory=dict)
+    unbounded: bool = False
     # What of the entry bar was certainly lived through, until the bar is over.
     rest_of_entry_bar: tuple[float, float] | None = None
     commission: float = 0.0
@@ -80,6 +90,14 @@ class _OpenTrade:
         self.highest /= ratio
         self.lowest /= ratio
 
+    def doubt(self, ends: tuple[Alternative, Alternative] | None) -> None:
+        """Take in that a bar leaves open what becomes of the position, between `ends` where they are known."""
+        self.ambiguous = True
+        if ends is None:
+            self.unbounded = True
+        else:
+            self.ends |= dict.fromkeys((end.order_id for end in ends), ends)
+
     def release(self, quantity: float) -> dict[str, float]:
         """Give `quantity` of the shares their part of the pools; the last shares get all that is left."""
         share = 1.0 if quantity == self.quantity else quantity / self.quantity
@@ -103,23 +121,13 @@ class _Exit:
     quantity: float
     timestamp: int
     price: float
-    raw: float
+    raw_price: float
     commission: float = 0.0
     slippage: float = 0.0
     reason: str = "signal"
     decided: int | None = None
     row: int = NO_ROW
-
-
-@dataclass(frozen=True, slots=True)
-class _SymbolBars:
-    """The bars of one symbol in a chunk."""
-
-    rows: Integers
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
+    order_id: int = NO_ROW
 
 
 class TradeTracker:
@@ -139,7 +147,7 @@ class TradeTracker:
         rows: list[tuple[int, dict[str, Any]]] = []
         sequence = {id(event): position for position, event in enumerate(events)}
         for symbol_id, own in by_symbol.items():
-            bars = _bars_of(chunk, symbol_id)
+            bars = bars_of(chunk, symbol_id)
             rows += [(sequence[id(event)], row) for event, row in self._walk(symbol_id, own, chunk, bars)]
         rows.sort(key=lambda pair: pair[0])
         self._rows += [row for _, row in rows]
@@ -153,13 +161,13 @@ class TradeTracker:
         return sorted(self._open.items(), key=lambda item: self._symbols[item[0]])
 
     def _walk(
-        self, symbol_id: int, events: Sequence[LedgerEvent], chunk: Chunk, bars: _SymbolBars
+        self, symbol_id: int, events: Sequence[LedgerEvent], chunk: Chunk, bars: SymbolBars
     ) -> list[tuple[LedgerEvent, dict[str, Any]]]:
         """Go through one symbol's events and the bars between them; return the exits as (event, row)."""
         exits: list[tuple[LedgerEvent, dict[str, Any]]] = []
         seen = 0
         for event in events:
-            bar = _bar_of(event, chunk, bars)
+            bar = bar_of(event, chunk, bars)
             trade = self._open.get(symbol_id)
             if trade is not None:
                 _live_through(trade, bars, seen, bar)
@@ -168,13 +176,13 @@ class TradeTracker:
             if isinstance(event, Fill):
                 row = self._on_fill(trade, event, bar, bars)
                 now = self._open.get(symbol_id)
-                seen = max(seen, _first_full_bar(event, bar)) if now is not None and now is not trade else seen
+                seen = max(seen, first_full_bar(event, bar)) if now is not None and now is not trade else seen
             elif isinstance(event, SplitEvent):
-                row = self._on_split(trade, event, _bars_before(event, bar, chunk, bars))
+                row = self._on_split(trade, event, bars_before(event, bar, chunk, bars))
             elif isinstance(event, CashFlow):
                 self._on_cash_flow(trade, event)
             elif trade is not None:
-                trade.ambiguous = True
+                trade.doubt(event.ends)
             if row is not None:
                 exits.append((event, row))
         trade = self._open.get(symbol_id)
@@ -184,7 +192,7 @@ class TradeTracker:
             trade.entry_bar -= len(bars.rows)
         return exits
 
-    def _on_fill(self, trade: _OpenTrade | None, fill: Fill, bar: int, bars: _SymbolBars) -> dict[str, Any] | None:
+    def _on_fill(self, trade: _OpenTrade | None, fill: Fill, bar: int, bars: SymbolBars) -> dict[str, Any] | None:
         side = 1.0 if fill.quantity > 0.0 else -1.0
         size = abs(fill.quantity)
         if trade is None:
@@ -202,7 +210,7 @@ class TradeTracker:
             self._enter(fill, side, size - closed, bar, bars)
         return row
 
-    def _enter(self, fill: Fill, side: float, size: float, bar: int, bars: _SymbolBars) -> None:
+    def _enter(self, fill: Fill, side: float, size: float, bar: int, bars: SymbolBars) -> None:
         """Open a trade with `size` shares of a fill; a flip brings its costs along pro rata."""
         share = size / abs(fill.quantity)
         raw = fill.raw_price
@@ -217,7 +225,7 @@ class TradeTracker:
             entry_bar=bar,
             stop_loss=fill.stop_loss,
             take_profit=fill.take_profit,
-            rest_of_entry_bar=_rest_of_bar(fill, bar, bars),
+            rest_of_entry_bar=rest_of_bar(fill, bar, bars),
             commission=fill.commission * share,
             slippage=fill.slippage * share,
         )
@@ -240,7 +248,7 @@ class TradeTracker:
             trade.borrow_fees -= flow.amount
 
     def _exit(self, trade: _OpenTrade, leaving: _Exit, bar: int) -> dict[str, Any]:
-        trade.see(leaving.raw, leaving.raw)
+        trade.see(leaving.raw_price, leaving.raw_price)
         row = _row(trade, leaving, bar - trade.entry_bar)
         if trade.quantity == 0.0:
             del self._open[trade.first.symbol_id]
@@ -256,19 +264,7 @@ class TradeTracker:
         return {**row, **blank, "status": "open"}
 
 
-def _bar_of(event: LedgerEvent, chunk: Chunk, bars: _SymbolBars) -> int:
-    """Return which of the symbol's bars an event falls into; a settlement comes after the bar of its slice."""
-    after = isinstance(event, Fill) and event.phase == "settled"
-    return int(np.searchsorted(bars.rows, chunk.first_rows[event.slice_index + after]))
-
-
-def _bars_before(event: LedgerEvent, bar: int, chunk: Chunk, bars: _SymbolBars) -> int:
-    """Return the bar an exit at the open of a slice belongs to: the one of that slice, or else the last one."""
-    has_bar = bar < len(bars.rows) and bars.rows[bar] < chunk.first_rows[event.slice_index + 1]
-    return bar if has_bar else bar - 1
-
-
-def _live_through(trade: _OpenTrade, bars: _SymbolBars, first: int, last: int) -> None:
+def _live_through(trade: _OpenTrade, bars: SymbolBars, first: int, last: int) -> None:
     """Take in the bars from `first` up to `last`, whole."""
     if last > first:
         trade.end_entry_bar()
@@ -277,38 +273,19 @@ def _live_through(trade: _OpenTrade, bars: _SymbolBars, first: int, last: int) -
         trade.end_entry_bar()
 
 
-def _first_full_bar(entry: Fill, bar: int) -> int:
-    """Return the first bar that a position entered in `bar` lives through as a whole: that one after the open."""
-    return bar if entry.phase == "open" else bar + 1
-
-
-def _rest_of_bar(entry: Fill, bar: int, bars: _SymbolBars) -> tuple[float, float] | None:
-    """Return high and low that an entry inside a bar certainly lived through in its rest.
-
-    A market that rose to the entry reached its high after it; of the other side only the close is certain.
-    """
-    if entry.phase not in ("rising", "falling", "inside"):
-        return None
-    close = float(bars.close[bar])
-    if entry.phase == "inside":
-        return close, close
-    if entry.phase == "rising":
-        return float(bars.high[bar]), close
-    return close, float(bars.low[bar])
-
-
 def _exit_of(fill: Fill, closed: float) -> _Exit:
     share = closed / abs(fill.quantity)
     return _Exit(
         quantity=closed,
         timestamp=fill.timestamp,
         price=fill.price,
-        raw=fill.raw_price,
+        raw_price=fill.raw_price,
         commission=fill.commission * share,
         slippage=fill.slippage * share,
         reason=fill.exit_reason,
         decided=fill.decided if fill.exit_reason == "signal" else None,
         row=fill.row,
+        order_id=fill.order_id,
     )
 
 
@@ -319,9 +296,8 @@ def _row(trade: _OpenTrade, leaving: _Exit, bars_held: int) -> dict[str, Any]:
     favorable = trade.raw_return(trade.highest if side > 0 else trade.lowest)
     adverse = trade.raw_return(trade.lowest if side > 0 else trade.highest)
     part = trade.release(quantity)
-    gross = side * (leaving.raw - entry_raw) * quantity
-    cost = part["commission"] + part["slippage"] + leaving.commission + leaving.slippage
-    net = gross - cost + part["dividends"] - part["borrow_fees"]
+    gross, cost, net = _result(trade, leaving, part)
+    pessimistic, optimistic = _ends(trade, leaving, part)
     return {
         "position_id": first.position_id,
         "symbol_id": first.symbol_id,
@@ -355,6 +331,8 @@ def _row(trade: _OpenTrade, leaving: _Exit, bars_held: int) -> dict[str, Any]:
         "max_favorable_pct": favorable,
         "max_adverse_pct": adverse,
         "ambiguous_bar": trade.ambiguous,
+        "pnl_net_pessimistic": pessimistic,
+        "pnl_net_optimistic": optimistic,
         "decision_slice": first.decision_slice,
         "decision_row": first.decision_row,
         "entry_row": first.row,
@@ -362,10 +340,21 @@ def _row(trade: _OpenTrade, leaving: _Exit, bars_held: int) -> dict[str, Any]:
     }
 
 
-def _bars_of(chunk: Chunk, symbol_id: int) -> _SymbolBars:
-    rows = np.flatnonzero(chunk.symbol_ids == symbol_id)
-    prices = chunk.prices
-    return _SymbolBars(rows, prices["open"][rows], prices["high"][rows], prices["low"][rows], prices["close"][rows])
+def _result(trade: _OpenTrade, leaving: _Exit | Alternative, part: dict[str, float]) -> tuple[float, float, float]:
+    """Return gross and cost and net of shares that leave, with their part of the position's pools."""
+    gross = trade.side * (leaving.raw_price - trade.average_raw) * leaving.quantity
+    cost = part["commission"] + part["slippage"] + leaving.commission + leaving.slippage
+    return gross, cost, gross - cost + part["dividends"] - part["borrow_fees"]
+
+
+def _ends(trade: _OpenTrade, leaving: _Exit, part: dict[str, float]) -> tuple[float | None, float | None]:
+    """Return the net result had the stop been reached first, and had the target; None where that is unknown."""
+    ends = trade.ends.get(leaving.order_id, (leaving, leaving))
+    # An order that filled less than it could have leaves its bracket at work: its other story goes on too.
+    trade.unbounded = trade.unbounded or any(end.quantity != leaving.quantity for end in ends)
+    if trade.unbounded:
+        return None, None
+    return _result(trade, ends[0], part)[2], _result(trade, ends[1], part)[2]
 
 
 def _as_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

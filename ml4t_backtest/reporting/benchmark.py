@@ -13,36 +13,32 @@ from ml4t_backtest.reporting.metrics import annual_return, annual_volatility, ma
 from ml4t_backtest.reporting.result import BacktestResult
 
 
-def benchmark_level(result: BacktestResult, benchmark: str, stamps: pl.Series) -> list[float | None]:
-    """Return the benchmark's level at some slices; None where it has no positive number.
+def benchmark_level(points: pl.DataFrame, benchmark: str) -> list[float | None]:
+    """Return the benchmark's level per row; None where it has no positive number.
 
     Args:
-        result: The run.
-        benchmark: Column of `portfolio_states` with a level such as an index.
-        stamps: Slices.
+        points: `daily_returns` or `portfolio_states` of a run; both show the context.
+        benchmark: Context column with a level such as an index.
 
     Raises:
-        ConfigError: The states have no such column, or it holds no numbers.
+        ConfigError: There is no such column, or it holds no numbers.
     """
-    states = result.portfolio_states
-    if benchmark not in states.columns:
-        raise ConfigError(f"benchmark {benchmark!r} is no column of portfolio_states; there are {states.columns}")
-    dtype = states.schema[benchmark]
+    if benchmark not in points.columns:
+        raise ConfigError(f"benchmark {benchmark!r} is no column of the states; there are {points.columns}")
+    dtype = points.schema[benchmark]
     if not (dtype.is_numeric() or dtype == pl.Null):
         raise ConfigError(f"benchmark {benchmark!r} holds {dtype}; it must be a level, a number per slice")
-    known = states.select("timestamp", level=pl.col(benchmark).cast(pl.Float64))
-    joined = stamps.to_frame("timestamp").join(known, on="timestamp", how="left", maintain_order="left")
-    return [value if value is not None and 0.0 < value < math.inf else None for value in joined["level"].to_list()]
+    level = points[benchmark].cast(pl.Float64).to_list()
+    return [value if value is not None and 0.0 < value < math.inf else None for value in level]
 
 
 def benchmark_metrics(result: BacktestResult, benchmark: str) -> dict[str, Number]:
     """Return the benchmark's figures under the names of `result.metrics`, from its first to its last session's level.
 
     Raises:
-        ConfigError: The states have no such column, or it holds no numbers.
+        ConfigError: There is no such column, or it holds no numbers.
     """
-    daily = benchmark_level(result, benchmark, result.daily_returns["timestamp"])
-    level = [value for value in daily if value is not None]
+    level = [value for value in benchmark_level(result.daily_returns, benchmark) if value is not None]
     if len(level) < 2:
         return {}
     returns = [now / before - 1.0 for before, now in pairwise(level)]

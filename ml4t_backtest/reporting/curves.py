@@ -61,17 +61,17 @@ def equity_curve(result: BacktestResult, benchmark: str | None = None) -> Equity
 
     Args:
         result: The run.
-        benchmark: Column of `portfolio_states` with a level such as an index; None for no comparison.
+        benchmark: Context column with a level such as an index; None for no comparison.
 
     Raises:
-        ConfigError: The states have no such column, or it holds no numbers.
+        ConfigError: There is no such column, or it holds no numbers.
     """
     states = result.portfolio_states
     by_slice = result.daily_returns.height < _FEW_SESSIONS < states.height
     points = states if by_slice else result.daily_returns
     labels = points["timestamp"].dt.strftime(_MINUTE) if by_slice else points["session"].dt.strftime(_DAY)
     equity = points["equity"].to_list()
-    level = benchmark_level(result, benchmark, points["timestamp"]) if benchmark else []
+    level = benchmark_level(points, benchmark) if benchmark else []
     return EquityCurve(
         labels=labels.to_list(),
         equity=equity,
@@ -170,9 +170,15 @@ def evenly(size: int, most: int) -> list[int]:
 
 def session_labels(result: BacktestResult, stamps: pl.Series) -> list[str | None]:
     """Return for each slice the text to show: its session for one slice per session, else its UTC minute."""
-    if result.daily_returns.height < result.portfolio_states.height:
+    if _is_intraday(result):
         return stamps.dt.strftime(_MINUTE).to_list()
     return sessions_of(result, stamps).dt.strftime(_DAY).to_list()
+
+
+def _is_intraday(result: BacktestResult) -> bool:
+    """Whether sessions have more than one slice, as far as states and fills tell."""
+    last_slices, filled = result.daily_returns["timestamp"], result.fills["timestamp"]
+    return last_slices.len() < result.portfolio_states.height or not filled.is_in(last_slices.implode()).all()
 
 
 def sessions_of(result: BacktestResult, stamps: pl.Series) -> pl.Series:

@@ -49,8 +49,18 @@ def _broken(result: BacktestResult) -> Iterator[str]:
     )
     parts = pl.col("pnl_gross") - pl.col("total_cost") + pl.col("dividends") - pl.col("borrow_fees")
     yield from _rows_hold(trades, pl.col("pnl_net") - parts, "pnl_net = gross - cost + dividends - fees", tolerance)
+    yield from _costs(trades, fills, tolerance)
     yield from _excursions(trades)
     yield from _order_of_time(fills)
+
+
+def _costs(trades: pl.DataFrame, fills: pl.DataFrame, tolerance: float) -> Iterator[str]:
+    charged = [f"{end}_{kind}" for end in ("entry", "exit") for kind in ("commission", "slippage")]
+    difference = pl.col("total_cost") - pl.sum_horizontal(charged)
+    yield from _rows_hold(trades, difference, "total_cost = commissions + slippage", tolerance)
+    for kind in ("commission", "slippage"):
+        shared = _total(trades[f"entry_{kind}"]) + _total(trades[f"exit_{kind}"])
+        yield from _differ(f"{kind} of trades = {kind} of fills", shared, _total(fills[kind]), tolerance)
 
 
 def _excursions(trades: pl.DataFrame) -> Iterator[str]:

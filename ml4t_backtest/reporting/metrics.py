@@ -1,4 +1,8 @@
-"""Performance figures by the field's definitions, on daily returns (one per session)."""
+"""Performance figures by the field's definitions, on daily returns (one per session) and round trips.
+
+A *trade* here is a round trip: a position from flat to flat, however many exits it took. Rows of the table `trades` are
+exits; `num_exits` counts those.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from collections.abc import Sequence
 import polars as pl
 
 SESSIONS_PER_YEAR = 252
+# A month. The compound return of fewer sessions, raised to a power above 12, says nothing about a year.
+SESSIONS_TO_ANNUALISE = 21
 
 
 def compute_metrics(
@@ -17,7 +23,7 @@ def compute_metrics(
     portfolio_states: pl.DataFrame,
     initial_capital: float,
 ) -> dict[str, float | int | None]:
-    """Return the figures of a run; None where one is undefined (no session, no trade, no spread).
+    """Return the figures of a run; None where one is undefined (too few sessions, no trade, no spread).
 
     Sums are exactly rounded (`math.fsum`), so the figures do not depend on threads or order.
 
@@ -46,13 +52,14 @@ def compute_metrics(
         "num_sessions": len(returns),
         "exposure": _mean(portfolio_states["gross_leverage"].drop_nulls().to_list()),
         **_trade_figures(trades),
+        **_profit_figures(trades),
         **_cost_figures(fills),
     }
 
 
 def annual_return(growth: float, sessions: int) -> float | None:
-    """Return the compound growth per year of 252 sessions; None without sessions or after ruin."""
-    if sessions == 0 or growth <= 0.0:
+    """Return the compound growth per year of 252 sessions; None for fewer than 21 sessions, or after ruin."""
+    if sessions < SESSIONS_TO_ANNUALISE or growth <= 0.0:
         return None
     return float(growth ** (SESSIONS_PER_YEAR / sessions)) - 1.0
 
@@ -93,16 +100,40 @@ def max_drawdown(equity: Sequence[float]) -> float:
 
 
 def _trade_figures(trades: pl.DataFrame) -> dict[str, float | int | None]:
-    ended = trades.filter(pl.col("status") != "open")
-    pnl = ended["pnl_net"].to_list()
+    pnl = _round_trips(trades)
     gains, losses = math.fsum(x for x in pnl if x > 0.0), math.fsum(x for x in pnl if x < 0.0)
+    closing = trades.filter(pl.col("status") == "closed")
     return {
         "num_trades": len(pnl),
-        "num_open_trades": trades.height - ended.height,
+        "num_exits": trades.filter(pl.col("status") != "open").height,
+        "num_open_trades": trades.filter(pl.col("status") == "open").height,
         "hit_rate": sum(1 for x in pnl if x > 0.0) / len(pnl) if pnl else None,
         "profit_factor": gains / -losses if losses < 0.0 else None,
         "expectancy": _mean(pnl),
-        "average_holding_bars": _mean(ended["holding_period_bars"].cast(pl.Float64).to_list()),
+        "average_holding_bars": _mean(closing["holding_period_bars"].cast(pl.Float64).to_list()),
+    }
+
+
+def _round_trips(trades: pl.DataFrame) -> list[float]:
+    """Return the net result of each position that has ended, all its exits together."""
+    exits: dict[int, list[float]] = {}
+    ended: list[float] = []
+    for position_id, status, net in trades.select("position_id", "status", "pnl_net").iter_rows():
+        exits.setdefault(position_id, []).append(net)
+        if status == "closed":
+            ended.append(math.fsum(exits[position_id]))
+    return ended
+
+
+def _profit_figures(trades: pl.DataFrame) -> dict[str, float | int | None]:
+    """Return the net result of all rows, open ones at the last mark, and where ambiguous bars could have put it."""
+    net, doubtful = trades["pnl_net"], trades.filter("ambiguous_bar")
+    return {
+        "pnl_net": math.fsum(net.to_list()),
+        "num_ambiguous_trades": doubtful.height,
+        "num_ambiguous_without_range": doubtful["pnl_net_optimistic"].null_count(),
+        "pnl_net_pessimistic": math.fsum(trades["pnl_net_pessimistic"].fill_null(net).to_list()),
+        "pnl_net_optimistic": math.fsum(trades["pnl_net_optimistic"].fill_null(net).to_list()),
     }
 
 

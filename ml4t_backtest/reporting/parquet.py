@@ -9,7 +9,7 @@ from typing import Any
 
 from ml4t_backtest.data.storage import Manifest, checked_file, current_version, publish, read_manifest, read_table
 from ml4t_backtest.errors import CorruptDatasetError
-from ml4t_backtest.reporting.result import TABLES, BacktestResult
+from ml4t_backtest.reporting.result import RECORDED, BacktestResult
 
 KIND = "result"
 METRICS = "metrics.json"
@@ -58,7 +58,7 @@ def read_result(path: str | Path) -> BacktestResult:
     manifest = read_manifest(version)
     if manifest.kind != KIND:
         raise CorruptDatasetError(f"{version} holds a data set of kind {manifest.kind!r}, not a result")
-    tables = {table: read_table(version, manifest, table) for table in TABLES}
+    tables = {table: read_table(version, manifest, table) for table in RECORDED}
     return BacktestResult(**tables, initial_capital=manifest.facts["initial_capital"], facts=manifest.facts["facts"])
 
 

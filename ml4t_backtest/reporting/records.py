@@ -12,6 +12,28 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
 from ml4t_backtest.core.orders import NO_ROW, Order
+from ml4t_backtest.errors import ConfigError
+
+
+def require_free_names(seen: Sequence[str], context_columns: Sequence[str]) -> None:
+    """Refuse columns of the data whose copies in the records would take the name of another column.
+
+    Args:
+        seen: Signal and indicator columns, shown in trades as `decision_NAME`, `entry_NAME` and `exit_NAME`.
+        context_columns: Context columns, shown in trades likewise and in portfolio states under their own names.
+
+    Raises:
+        ConfigError: One would.
+    """
+    taken = set(schemas.trades_schema().columns)
+    for name in (*seen, *context_columns):
+        for copy in (f"decision_{name}", f"entry_{name}", f"exit_{name}"):
+            if copy in taken:
+                raise ConfigError(f"column {name!r} would be {copy} in trades, where that is something else: rename it")
+    states = {*schemas.portfolio_states_schema().columns, *schemas.daily_returns_schema().columns}
+    for name in context_columns:
+        if name in states:
+            raise ConfigError(f"context column {name!r} is something else in portfolio_states: rename it")
 
 
 def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:

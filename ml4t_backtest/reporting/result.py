@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.core.trade import Trade
 from ml4t_backtest.reporting.metrics import compute_metrics
 
-TABLES = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
+# What a run records, and what follows from that and is written with it.
+RECORDED = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
+TABLES = (*RECORDED, "rejected_orders")
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class BacktestResult:
         fills: One row per execution.
         orders: One row per order, whatever became of it.
         cash_flows: Dividends, fees and other cash without a fill.
-        portfolio_states: The account after each slice.
-        daily_returns: The last state of each session.
+        portfolio_states: The account after each slice, or after the last one of a session, week or month.
+        daily_returns: The last slice of each session.
         initial_capital: Account currency.
         facts: Small values about the run: rows checked, symbols, span, notes of the feed, configuration.
     """
@@ -38,15 +42,19 @@ class BacktestResult:
     initial_capital: float
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def rejected_orders(self) -> pl.DataFrame:
-        """Orders that were refused, with code and numbers."""
+        """The rows of `orders` that were refused, with code and numbers."""
         return self.orders.filter(pl.col("status") == "rejected")
 
     @cached_property
     def metrics(self) -> dict[str, float | int | None]:
         """Performance figures; see `reporting.metrics`. None where a figure is undefined."""
         return compute_metrics(self.daily_returns, self.trades, self.fills, self.portfolio_states, self.initial_capital)
+
+    def iter_trades(self) -> Iterator[Trade]:
+        """Yield the rows of `trades` one by one, as objects."""
+        return (Trade.from_row(row) for row in self.trades.iter_rows(named=True))
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return the frames by name."""

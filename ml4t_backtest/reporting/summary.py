@@ -21,16 +21,25 @@ _METRICS: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
     ("Average exposure", "exposure", percent),
     ("Sessions", "num_sessions", count),
     ("Trades", "num_trades", count),
+    ("Exits", "num_exits", count),
     ("Open trades", "num_open_trades", count),
     ("Hit rate", "hit_rate", percent),
     ("Profit factor", "profit_factor", ratio),
     ("Expectancy per trade", "expectancy", money),
     ("Average holding (bars)", "average_holding_bars", ratio),
+    ("Net P&L", "pnl_net", money),
+    ("Ambiguous trades", "num_ambiguous_trades", count),
     ("Fills", "num_fills", count),
     ("Turnover", "turnover", money),
     ("Commission", "total_commission", money),
     ("Slippage", "total_slippage", money),
     ("Total costs", "total_costs", money),
+)
+# Shown where there are ambiguous trades.
+_RANGE: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
+    ("Net P&L, stops first", "pnl_net_pessimistic", money),
+    ("Net P&L, targets first", "pnl_net_optimistic", money),
+    ("Ambiguous without a range", "num_ambiguous_without_range", count),
 )
 _FACTS = (("Symbols", "symbols"), ("Slices", "slices"), ("Rows checked", "rows_checked"))
 
@@ -50,8 +59,9 @@ def summary_rows(result: BacktestResult) -> list[tuple[str, str]]:
 def figure_rows(result: BacktestResult) -> list[tuple[str, str]]:
     """Return the figures of `summary_rows`, without the notes."""
     metrics = result.metrics
+    doubtful = _RANGE if metrics["num_ambiguous_trades"] else ()
     return [
-        *((label, write(metrics.get(name))) for label, name, write in _METRICS),
+        *((label, write(metrics.get(name))) for label, name, write in (*_METRICS, *doubtful)),
         ("Rejected orders", count(result.rejected_orders.height)),
         *((label, count(result.facts.get(name))) for label, name in _FACTS),
     ]

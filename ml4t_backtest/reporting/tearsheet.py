@@ -33,12 +33,11 @@ def render_report(
     Args:
         result: The run.
         title: Heading, plain text.
-        benchmark: Column of `portfolio_states` with a level such as an index (context columns are there), drawn and
-            compared; None for no comparison.
+        benchmark: Context column with a level such as an index, drawn and compared; None for no comparison.
         provenance: What the numbers came from and how to make them again, label to text, shown in this order.
 
     Raises:
-        ConfigError: The states have no column `benchmark`, or it holds no numbers.
+        ConfigError: There is no context column `benchmark`, or it holds no numbers.
     """
     compared = benchmark_metrics(result, benchmark) if benchmark else {}
     # Not imported with the module: the script alone is 5 MB.

@@ -375,6 +375,8 @@ def test_every_trade_is_as_worked_out(mode: Mode) -> None:
                 "stop_loss_level": None,
                 "take_profit_level": None,
                 "ambiguous_bar": False,
+                "pnl_net_pessimistic": numbers["pnl_net"],
+                "pnl_net_optimistic": numbers["pnl_net"],
             }
         )
     expect(result(mode).trades, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestResult, list_datasets, load_config, read_result, run_backtest
+from ml4t_backtest.reporting.benchmark import benchmark_metrics
 from ml4t_backtest.runner import prepare_dataset, publish_run, run_inputs, run_prepared
 
 SAMPLE = list_datasets()[0].path
@@ -66,6 +68,16 @@ def test_a_published_run_reads_back_as_it_was(world: Path) -> None:
     assert_same(result, back)
     assert back.metrics == result.metrics
     assert back.facts == result.facts
+
+
+def test_states_by_month_change_no_other_table_and_not_the_benchmark(world: Path) -> None:
+    every = run_backtest(world)
+    world.write_text(CONFIG.replace("spx_close}", "spx_close, state_frequency: month}"), encoding="utf-8")
+    monthly = run_backtest(world)
+    # January 2007 to December 2009: 36 months.
+    assert monthly.portfolio_states.height == 36
+    assert_same(replace(every, portfolio_states=monthly.portfolio_states), monthly)
+    assert benchmark_metrics(monthly, "spx_close") == benchmark_metrics(every, "spx_close")
 
 
 def test_the_order_of_the_rows_in_the_files_changes_nothing(world: Path) -> None:

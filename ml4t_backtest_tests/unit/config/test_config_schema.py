@@ -21,6 +21,7 @@ from ml4t_backtest.config import (
     BacktestSection,
     DatasetConfig,
     ExecutionSection,
+    ReportingSection,
     build_strategy,
     bundled_folder,
     config_from_mapping,
@@ -130,6 +131,7 @@ def test_the_defaults_of_the_engine_are_those_of_the_configuration() -> None:
     assert arguments["initial_capital"].default == BacktestSection.model_fields["initial_capital"].default
     for name in set(arguments) & set(ExecutionSection.model_fields) - {"slippage", "commission", "account"}:
         assert arguments[name].default == getattr(execution, name), name
+    assert arguments["state_frequency"].default == ReportingSection.model_fields["state_frequency"].default
 
 
 def test_an_engine_without_costs_given_charges_those_of_the_configuration() -> None:

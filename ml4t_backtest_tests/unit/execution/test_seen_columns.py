@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from worlds import DAYS, Step, actions, bars, run
 
-from ml4t_backtest import BacktestResult
+from ml4t_backtest import BacktestResult, ConfigError
 
 VIX = pl.DataFrame({"timestamp": DAYS[:6], "vix": [20.0, 21.0, 22.0, None, 24.0, 25.0]})
 
@@ -129,3 +129,22 @@ def test_cash_in_lieu_shows_the_context_of_its_slice_whatever_else_happens_in_it
 def test_states_show_the_context_of_their_slices() -> None:
     result = seen_run({"A": [10] * 6}, {})
     assert result.portfolio_states["vix"].to_list() == [20.0, 21.0, 22.0, None, 24.0, 25.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "copy"),
+    [("price", "entry_price"), ("reason", "exit_reason"), ("timestamp_", None), ("decision_timestamp", "exit_dec")],
+)
+def test_a_signal_whose_copy_would_take_the_name_of_a_trade_column_is_refused(name: str, copy: str | None) -> None:
+    frame = bars({"A": [10, 10]}).with_columns(pl.lit(1.0).alias(name))
+    if copy is None:
+        assert f"entry_{name}" in run(frame, {}, feed={"signal_columns": [name]}).trades.columns
+        return
+    with pytest.raises(ConfigError, match=f"column '{name}' would be {copy}.* in trades"):
+        run(frame, {}, feed={"signal_columns": [name]})
+
+
+def test_a_context_column_with_the_name_of_a_state_is_refused() -> None:
+    context = {"context_data": VIX.rename({"vix": "equity"}), "context_columns": ["equity"]}
+    with pytest.raises(ConfigError, match="context column 'equity' is something else in portfolio_states"):
+        run(bars({"A": [10, 10]}), {}, feed={**context, "context_available_at": "market_close"})

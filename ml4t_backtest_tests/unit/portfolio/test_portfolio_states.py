@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from worlds import DAYS, closes, run, run_on, script
 
-from ml4t_backtest import BacktestResult, PolarsDataFeed, Strategy
+from ml4t_backtest import BacktestResult, ConfigError, PolarsDataFeed, Strategy
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,83 @@ def test_run_without_orders_keeps_its_capital() -> None:
     result = run({"A": [10, 20, 5]}, {})
     assert column(result, "equity") == [1_000.0] * 3
     assert all(frame.is_empty() for frame in (result.trades, result.fills, result.orders, result.cash_flows))
+
+
+# How often states are published
+
+# Two half-hour slices a day. 2024-01-31 is a Wednesday, 2024-02-05 a Monday.
+SPELL = [(1, 30), (1, 31), (2, 1), (2, 2), (2, 5)]
+STAMPS = [datetime(2024, month, day, hour, tzinfo=UTC) for month, day in SPELL for hour in (15, 16)]
+LEVELS = [10.0, 10.0, 11.0, 12.0, 15.0, 16.0, 20.0, 18.0, 9.0, 12.0]
+
+
+def spell(frequency: str, **more: Any) -> BacktestResult:
+    """Buys 100 for 10 each with all the cash in the second slice: equity is 100 x the level."""
+    frame = pl.DataFrame({"timestamp": STAMPS, "symbol": "A", "volume": 1.0, "vix": LEVELS}).with_columns(
+        pl.Series(name, LEVELS) for name in ("open", "high", "low", "close")
+    )
+    context = frame.select("timestamp", "vix")
+    feed = PolarsDataFeed(
+        frame.drop("vix"),
+        context.with_columns(available_at="timestamp"),
+        context_columns=["vix"],
+        frequency="30m",
+        chunk=more.pop("chunk", "1mo"),
+    )
+    return run_on(feed, script({0: lambda s: s.buy("A", 100)}), state_frequency=frequency, **more)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, "1mo"])
+@pytest.mark.parametrize(
+    ("frequency", "kept", "period_returns"),
+    [
+        ("session", [1, 3, 5, 7, 9], [0.0, 0.2, 16 / 12 - 1, 18 / 16 - 1, 12 / 18 - 1]),
+        ("week", [7, 9], [18 / 10 - 1, 12 / 18 - 1]),  # Friday, Monday
+        ("month", [3, 9], [0.2, 0.0]),  # 31 January, 5 February
+    ],
+)
+def test_states_are_those_of_the_last_slices_with_returns_from_row_to_row(
+    frequency: str, kept: list[int], period_returns: list[float], chunk: Any
+) -> None:
+    every, some = spell("slice"), spell(frequency, chunk=chunk)
+    assert column(every, "equity") == [100.0 * level for level in LEVELS]
+    assert column(some, "timestamp") == [STAMPS[index] for index in kept]
+    assert some.portfolio_states.drop("period_return").equals(every.portfolio_states.drop("period_return")[kept])
+    assert column(some, "period_return") == pytest.approx(period_returns, rel=1e-12, abs=1e-15)
+    # 11.00 to 12.00 on 31 January against 10.00 the day before, whichever states are shown.
+    assert column(every, "daily_return")[3] == pytest.approx(0.2, rel=1e-12)
+    for name in ("daily_returns", "trades", "fills"):
+        assert some.tables()[name].equals(every.tables()[name])
+    assert {**some.metrics, "exposure": 0} == {**every.metrics, "exposure": 0}
+
+
+def test_daily_returns_show_the_context_of_each_sessions_last_slice() -> None:
+    assert spell("month").daily_returns["vix"].to_list() == [10.0, 12.0, 16.0, 18.0, 12.0]
+
+
+@pytest.mark.parametrize("frequency", ["session", "week", "month"])
+def test_the_last_state_is_the_one_after_positions_were_closed_at_the_end(frequency: str) -> None:
+    result = spell(frequency, end_of_data="close", commission=FlatFee(), initial_capital=1_005.0)
+    # 1,005 - 1,000 - 5 = 0; sold at 12: 1,200 - 5.
+    assert (column(result, "equity")[-1], column(result, "num_positions")[-1]) == (1_195.0, 0)
+    assert column(result, "timestamp")[-1] == STAMPS[-1]
+    assert result.daily_returns["equity"][-1] == 1_195.0
+
+
+@pytest.mark.parametrize("frequency", ["session", "week", "month"])
+def test_the_slice_that_ruins_the_account_is_always_a_state(frequency: str) -> None:
+    plan = {0: lambda s: s.buy("A", 1), 1: lambda s: s.sell("A", 1)}
+    result = run({"A": [1] * 12}, plan, initial_capital=6.0, commission=FlatFee(), state_frequency=frequency)
+    # 2, 3 and 4 January are Tuesday to Thursday of one week; the run ends on the 4th with 6 - 1 - 5 + 1 - 5 = -4.
+    rows = {"session": [6.0, 1.0, -4.0], "week": [-4.0], "month": [-4.0]}
+    assert column(result, "equity") == rows[frequency]
+    assert column(result, "gross_leverage")[-1] is None
+    assert result.daily_returns["equity"].to_list() == [6.0, 1.0, -4.0]
+
+
+def test_an_unknown_state_frequency_is_refused() -> None:
+    with pytest.raises(ConfigError, match="state_frequency must be one of slice, session, week, month, got 'day'"):
+        run({"A": [10]}, {}, state_frequency="day")
 
 
 # The view

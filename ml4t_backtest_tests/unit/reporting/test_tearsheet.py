@@ -105,6 +105,7 @@ def result_of(
     trades = [
         {
             "trade_id": i + 1,
+            "position_id": i + 1,
             "symbol": symbols[i % len(symbols)],
             "status": "closed",
             "exit_timestamp": stamp(0),
@@ -122,7 +123,7 @@ def result_of(
         orders=frame("orders", [{"order_id": i + 1, "status": "filled"} for i in range(len(pnl))]),
         cash_flows=frame("cash_flows", []),
         portfolio_states=frame("portfolio_states", states, **context),
-        daily_returns=frame("daily_returns", daily),
+        daily_returns=frame("daily_returns", daily, **context),
         initial_capital=100.0,
         facts={"rows_checked": 12_345, "slices": len(equity), "symbols": len(symbols), "notes": []},
     )
@@ -194,8 +195,8 @@ def test_a_symbol_that_is_a_script_stays_a_word() -> None:
 
 def test_a_benchmark_that_is_a_script_stays_a_word_in_page_and_picture() -> None:
     result = result_of([100.0, 106.0], [6.0])
-    states = result.portfolio_states.with_columns(pl.Series(EVIL, [1.0, 2.0]))
-    result = replace(result, portfolio_states=states)
+    daily = result.daily_returns.with_columns(pl.Series(EVIL, [1.0, 2.0]))
+    result = replace(result, daily_returns=daily)
     page = Page(render_report(result, title="x", benchmark=EVIL))
     assert len(page.scripts) == 3
     assert EVIL[:10] in "".join(ET.fromstring(equity_svg(result, benchmark=EVIL)).itertext())
@@ -243,7 +244,7 @@ def test_a_benchmark_that_starts_late_is_null_before() -> None:
 
 
 def test_an_unknown_benchmark_is_refused_with_the_columns_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"'spx' is no column of portfolio_states; there are .*'index'"):
+    with pytest.raises(ConfigError, match=r"'spx' is no column of the states; there are .*'index'"):
         render_report(USUAL, title="x", benchmark="spx")
 
 
