@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ml4t_backtest.core.event import MarketEvent
     from ml4t_backtest.core.position import Position
     from ml4t_backtest.core.trade import Trade
+    from ml4t_backtest.core.views import FillView, OrderView
     from ml4t_backtest.data.loading import ValueSource
     from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
     from ml4t_backtest.data.preparer import DataPreparer
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from ml4t_backtest.execution.accounts import CashAccount, MarginAccount
     from ml4t_backtest.execution.commission import (
+        CommissionModel,
         NoCommission,
         PercentageCommission,
         PerOrderCommission,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         FixedSlippage,
         NoSlippage,
         PercentageSlippage,
+        SlippageModel,
         SpreadSlippage,
         VolumeShareSlippage,
     )
@@ -57,6 +60,7 @@ _HOMES = {
     "core.event": ("MarketEvent",),
     "core.position": ("Position",),
     "core.trade": ("Trade",),
+    "core.views": ("FillView", "OrderView"),
     "data.loading": ("ValueSource",),
     "data.polars_feed": ("DataFeed", "PolarsDataFeed"),
     "data.preparer": ("DataPreparer",),
@@ -75,10 +79,11 @@ _HOMES = {
     ),
     "execution.accounts": ("CashAccount", "MarginAccount"),
     "execution.commission": (
+        "CommissionModel",
         "NoCommission",
-        "PercentageCommission",
         "PerOrderCommission",
         "PerShareCommission",
+        "PercentageCommission",
         "TieredCommission",
     ),
     "execution.guard": ("PortfolioLimits", "PositionRules"),
@@ -86,6 +91,7 @@ _HOMES = {
         "FixedSlippage",
         "NoSlippage",
         "PercentageSlippage",
+        "SlippageModel",
         "SpreadSlippage",
         "VolumeShareSlippage",
     ),
@@ -102,16 +108,19 @@ __all__ = [
     "BacktestError",
     "BacktestResult",
     "CashAccount",
+    "CommissionModel",
     "ConfigError",
     "CorruptDatasetError",
     "DataFeed",
     "DataPreparer",
     "DataValidationError",
+    "FillView",
     "FixedSlippage",
     "MarginAccount",
     "MarketEvent",
     "NoCommission",
     "NoSlippage",
+    "OrderView",
     "PerOrderCommission",
     "PerShareCommission",
     "PercentageCommission",
@@ -121,6 +130,7 @@ __all__ = [
     "Position",
     "PositionRules",
     "SignalTimingError",
+    "SlippageModel",
     "SpreadSlippage",
     "Strategy",
     "StrategyError",

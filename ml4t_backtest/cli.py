@@ -84,12 +84,12 @@ def run(config: str, output_root: Path) -> None:
 @click.argument("config")
 def validate(config: str) -> None:
     """Check CONFIG and every row of its data, without running anything."""
-    from ml4t_backtest.config.components import build_strategy
+    from ml4t_backtest.config.components import build_components
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.runner import prepare_dataset
 
     loaded = load_config(config)
-    build_strategy(loaded.strategy, loaded.folder)
+    build_components(loaded)
     prepared = prepare_dataset(loaded.dataset)
     bars = prepared.asset_data
     click.echo(

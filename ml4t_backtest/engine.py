@@ -6,7 +6,7 @@ For each slice (all bars of one timestamp):
 1. open: what the open fills, orders that reduce a position first;
 2. inside: limits and stops against high and low, protective orders first;
 3. close: market-on-close orders, marks, settlements, margin calls;
-4. decide: the strategy is called; its orders cannot touch this slice;
+4. decide: the strategy is told what filled and ended, then called; its orders cannot touch this slice;
 5. record: the portfolio state.
 
 The whole contract: docs/concepts/event_order.md.
@@ -14,20 +14,22 @@ The whole contract: docs/concepts/event_order.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from itertools import count
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.choices import is_number, require_choice
 from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import CashPolicy
+from ml4t_backtest.core.orders import CashPolicy, Order
+from ml4t_backtest.core.views import FillView, OrderView
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
@@ -42,6 +44,7 @@ from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
 from ml4t_backtest.execution.trade_tracker import TradeTracker
+from ml4t_backtest.execution.watched_models import watched_commission, watched_slippage
 from ml4t_backtest.portfolio.corporate_actions import declared_ends, schedule
 from ml4t_backtest.portfolio.ledger import Ledger
 from ml4t_backtest.portfolio.state import StateFrequency, StateRecorder
@@ -49,12 +52,16 @@ from ml4t_backtest.portfolio.view import PortfolioView
 from ml4t_backtest.reporting import records
 from ml4t_backtest.reporting.identities import check_identities
 from ml4t_backtest.reporting.result import BacktestResult
-from ml4t_backtest.strategy.base import Outbox, Strategy, callback_mode
+from ml4t_backtest.strategy.base import Strategy, callback_mode, listens
 from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.history import History
+from ml4t_backtest.strategy.outbox import Outbox
 
 EndOfData = Literal["mark", "close"]
 Progress = Callable[[int], None]
 Decider = Callable[[int], None]
+# What a callback may end with: leaving the program and a panic of Polars are no plain exceptions.
+_RAISED = (Exception, SystemExit, pl.exceptions.PanicException)
 
 
 class BacktestEngine:
@@ -84,6 +91,7 @@ class BacktestEngine:
         slippage: SlippageModel | None = None,
         commission: CommissionModel | None = None,
         fractional: bool = False,
+        lot_size: int = 1,
         on_insufficient_cash: CashPolicy | None = None,
         account: Account | None = None,
         max_volume_share: float | None = None,
@@ -105,9 +113,11 @@ class BacktestEngine:
             feed: Slices in time order.
             strategy: Overrides exactly one callback.
             initial_capital: Account currency, > 0.
-            slippage: Default `PercentageSlippage()`.
-            commission: Default `PercentageCommission()`.
+            slippage: Default `PercentageSlippage()`; any object with the method of `SlippageModel`.
+            commission: Default `PercentageCommission()`; any object with the method of `CommissionModel`.
             fractional: Whether parts of shares are traded.
+            lot_size: Orders are for whole multiples of this many shares, truncated toward zero; closing a position
+                closes all of it. Not together with `fractional`.
             on_insufficient_cash: `clip` or `reject` for all buys; None clips percent, target and rebalance orders and
                 rejects explicit quantities.
             account: `CashAccount()` (default) or `MarginAccount(...)`.
@@ -129,16 +139,18 @@ class BacktestEngine:
 
         Raises:
             StrategyError: The strategy overrides both callbacks or neither.
-            ConfigError: The capital is not positive, a choice is unknown, or a column of the feed has a name that the
-                records need.
-            DataValidationError: The corporate actions break their schema.
+            ConfigError: An argument is none of what it may be, or a column has a name that the records need.
+            DataValidationError: The corporate actions or the delistings break their schema.
         """
-        if not (math.isfinite(initial_capital) and initial_capital > 0.0):
+        if not (is_number(initial_capital) and initial_capital > 0.0):
             raise ConfigError(f"initial_capital must be a positive finite number, got {initial_capital!r}")
-        if on_insufficient_cash not in (None, "clip", "reject"):
-            raise ConfigError(f"on_insufficient_cash must be 'clip', 'reject' or None, got {on_insufficient_cash!r}")
+        require_choice("end_of_data", end_of_data, get_args(EndOfData))
+        if not isinstance(feed, DataFeed):
+            raise ConfigError(f"a feed yields (timestamp, rows, context), got {feed!r}")
         if corporate_actions is not None:
             validate(corporate_actions, schemas.corporate_actions_schema(), allow_empty=True)
+        if delistings is not None:
+            validate(delistings, schemas.delistings_schema(), allow_empty=True)
         self._feed = feed
         self._strategy = strategy
         self._mode = callback_mode(strategy)
@@ -153,14 +165,19 @@ class BacktestEngine:
         self._trading_start = feed.trading_start if isinstance(feed, PolarsDataFeed) else None
         self._market = Market(list(feed.symbols) if isinstance(feed, PolarsDataFeed) else [])
         self._ledger = Ledger(self._initial_capital, self._market)
+        actions = schedule(corporate_actions, adjustment, self._open_of)
         custody = Custody(
-            actions=schedule(corporate_actions, adjustment, self._open_of),
+            actions=actions,
             delistings=declared_ends(delistings, self._close_of),
             delisting_after=delisting_after,
             interest_rate=interest_rate,
         )
         rules = ExecutionRules(
-            Costs(slippage or PercentageSlippage(), commission or PercentageCommission(), max_volume_share),
+            Costs(
+                watched_slippage(PercentageSlippage() if slippage is None else slippage),
+                watched_commission(PercentageCommission() if commission is None else commission),
+                max_volume_share,
+            ),
             account or CashAccount(),
             custody,
             fractional,
@@ -168,10 +185,16 @@ class BacktestEngine:
             intrabar_path,
             position_rules or PositionRules(),
             limits or PortfolioLimits(),
+            lot_size,
         )
         order_ids = count(1)
         self._desk = Desk(self._market, self._ledger, rules, order_ids)
         self._outbox = Outbox(order_ids)
+        self._history = History(self._market, actions, feed.bars_before if isinstance(feed, PolarsDataFeed) else None)
+        self._news: list[Fill | Order] | None = None
+        if listens(strategy):
+            self._news = []
+            self._desk.keep_news()
         self._end_of_data = end_of_data
         self._states = StateRecorder(self._initial_capital, state_frequency)
         self._tracker = TradeTracker(self._market.symbols)
@@ -189,8 +212,10 @@ class BacktestEngine:
         if self._has_run:
             raise BacktestError("an engine runs once; build a new one for another run")
         self._has_run = True
-        portfolio = PortfolioView(self._ledger, self._market)
-        self._strategy.attach(portfolio, self._outbox, signals=self._signals, indicators=self._indicators)
+        portfolio = PortfolioView(self._ledger, self._market, self._desk.book.working)
+        self._strategy.attach(
+            portfolio, self._outbox, self._history, signals=self._signals, indicators=self._indicators
+        )
         self._call(self._strategy.on_start)
         self._refuse_orders("in on_start, before the first slice")
         rows = slices = 0
@@ -202,8 +227,9 @@ class BacktestEngine:
             slices += lived.num_slices
             if self._on_progress is not None:
                 self._on_progress(slices)
+        self._tell()
         self._call(self._strategy.on_end)
-        self._refuse_orders("in on_end, after the last slice")
+        self._refuse_orders("after the last slice")
         result = self._result(rows, slices)
         check_identities(result)
         return result
@@ -223,8 +249,10 @@ class BacktestEngine:
                 self._trade(chunk, index, decide)
         if chunk.is_last:
             self._end(chunk)
+        self._take_news()
         lived = chunk.head(self._market.index + 1)
-        events = self._desk.journal.take()
+        self._history.leave(lived)
+        events = self._desk.take_events()
         self._tracker.read(lived, events)
         self._seen.keep(lived, first_row, self._desk.book.orders[orders_before:], events)
         self._events += [event for event in events if isinstance(event, (Fill, CashFlow))]
@@ -232,16 +260,24 @@ class BacktestEngine:
 
     def _trade(self, chunk: Chunk, index: int, decide: Decider) -> None:
         """Live through one slice, in the order of the contract."""
-        self._desk.before_open()
-        self._desk.trade()
-        alive = self._desk.close()
+        alive = self._live()
         if alive:
+            self._tell()
             decide(index)
             self._desk.entry.accept(self._outbox.drain())
         else:
             self._ruined_at = self._market.timestamp
         session = int(chunk.sessions[index])
         self._states.record(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
+
+    def _live(self) -> bool:
+        """Steps 0 to 3; return whether the account still lives. Only a cost model of the user's can raise here."""
+        try:
+            self._desk.before_open()
+            self._desk.trade()
+            return self._desk.close()
+        except StrategyError as error:
+            raise StrategyError(f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC: {error}") from error
 
     def _end(self, chunk: Chunk) -> None:
         """The data is over: what still works expires; positions are closed where that is asked for."""
@@ -258,10 +294,23 @@ class BacktestEngine:
             notes.append(f"ruined: equity fell to zero or below at {to_datetime(self._ruined_at):%Y-%m-%d %H:%M} UTC")
         return notes
 
+    def _take_news(self) -> None:
+        if self._news is not None:
+            self._news += self._desk.news()
+
+    def _tell(self) -> None:
+        """Tell the strategy what has filled and what has ended, in the order it happened."""
+        self._take_news()
+        news, self._news = self._news, None if self._news is None else []
+        for each in news or ():
+            if isinstance(each, Fill):
+                self._call(partial(self._strategy.on_fill, FillView.of(each, self._market.symbols[each.symbol_id])))
+            else:
+                self._call(partial(self._strategy.on_order, OrderView.of(each)))
+
     def _warm_up(self, chunk: Chunk, index: int) -> None:
         """Show a slice from before the traded span; corporate actions reach its prices all the same."""
-        self._desk.before_open()
-        self._market.take_marks()
+        self._desk.warm_up()
         stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
         self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
         self._refuse_orders(f"at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
@@ -282,17 +331,17 @@ class BacktestEngine:
         for event in reader.events(first, last, chunk.context_at(index)):
             try:
                 self._strategy.on_market_data(event)
-            except Exception as error:
+            except _RAISED as error:
                 raise self._strategy_error(error, event.symbol) from error
 
     def _call(self, callback: Callable[[], None]) -> None:
         """Run a callback; whatever it raises is the strategy's error, told with the moment it happened at."""
         try:
             callback()
-        except Exception as error:
+        except _RAISED as error:
             raise self._strategy_error(error) from error
 
-    def _strategy_error(self, error: Exception, symbol: str | None = None) -> StrategyError:
+    def _strategy_error(self, error: BaseException, symbol: str | None = None) -> StrategyError:
         when = f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC" if self._market.started else "in on_start"
         where = f" on {symbol}" if symbol else ""
         return StrategyError(f"{self._name()} raised {when}{where}: {error!r}")

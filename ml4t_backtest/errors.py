@@ -93,7 +93,7 @@ class ConfigError(BacktestError, ValueError):
 
 
 class StrategyError(BacktestError):
-    """A strategy is built wrongly, misuses the engine, or raised."""
+    """A strategy, or a cost model of the user's, is built wrongly, misuses the engine, or raised."""
 
 
 class UnsafePathError(BacktestError):

@@ -14,13 +14,19 @@ from typing import Any, Literal
 import polars as pl
 
 from ml4t_backtest import __version__
-from ml4t_backtest.config.components import build_strategy
-from ml4t_backtest.config.dataset_schema import ContextSource, DatasetConfig, SignalSource
+from ml4t_backtest.config.components import build_components
+from ml4t_backtest.config.dataset_schema import ContextSource, DatasetConfig, DelistingSource, SignalSource
 from ml4t_backtest.config.loader import config_hash, load_config
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
-from ml4t_backtest.data.loading import ValueSource, load_corporate_actions, load_prices, load_values
+from ml4t_backtest.data.loading import (
+    ValueSource,
+    load_corporate_actions,
+    load_delistings,
+    load_prices,
+    load_values,
+)
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.preparer import PreparedData, prepare_tables
 from ml4t_backtest.data.sources import collect, require_columns, scan
@@ -60,13 +66,15 @@ def run_prepared(
     config: BacktestConfig, prepared: PreparedData, *, on_progress: Callable[[int], None] | None = None
 ) -> BacktestResult:
     """Run a configuration's strategy over data that is prepared already."""
+    components = build_components(config)
     result = BacktestEngine(
         _feed(config, prepared),
-        build_strategy(config.strategy, config.folder),
+        components.strategy,
         initial_capital=config.backtest.initial_capital,
-        slippage=config.execution.slippage,
-        commission=config.execution.commission,
+        slippage=components.slippage,
+        commission=components.commission,
         fractional=config.execution.fractional,
+        lot_size=config.execution.lot_size,
         on_insufficient_cash=config.execution.on_insufficient_cash,
         account=config.execution.account,
         max_volume_share=config.execution.max_volume_share,
@@ -79,6 +87,7 @@ def run_prepared(
         state_frequency=config.reporting.state_frequency,
         corporate_actions=prepared.corporate_actions,
         adjustment=config.dataset.adjustment,
+        delistings=declared_ends(config.dataset),
         on_progress=on_progress,
     ).run()
     notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
@@ -111,9 +120,11 @@ def report_of(config: BacktestConfig, result: BacktestResult, inputs: Mapping[st
 
 def run_inputs(config: BacktestConfig, prepared: PreparedData) -> dict[str, str]:
     """Return the hashes of everything a run is made from: configuration, prepared data, package version."""
+    ends = declared_ends(config.dataset)
     return {
         "config": config_hash(config),
         "data": content_hash(prepared.tables()),
+        **({} if ends is None else {"delistings": content_hash({"delistings": ends})}),
         "ml4t_backtest": __version__,
     }
 
@@ -198,6 +209,27 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         validated["corporate_actions"]["corporate_actions"],
         indicators=dataset.indicators,
     )
+
+
+def declared_ends(dataset: DatasetConfig) -> pl.DataFrame | None:
+    """Return the declared ends of a data set's symbols, checked; None where it declares none.
+
+    Raises:
+        DataValidationError: A row breaks a rule; file and physical row are named.
+    """
+    declared = dataset.delistings
+    if declared is None:
+        return None
+    schema = schemas.delistings_schema()
+    if isinstance(declared, DelistingSource):
+        file = dataset.resolve(declared.path)
+        ends = load_delistings(file, columns={str(ours): theirs for ours, theirs in declared.columns.items()})
+        validate(ends, schema, file=file, allow_empty=True)
+        return ends
+    rows = [each.model_dump() for each in declared]
+    ends = pl.DataFrame(rows, schema=schemas.empty_frame(schema).schema)
+    validate(ends, schema, allow_empty=True)
+    return ends
 
 
 def clock_of(dataset: DatasetConfig) -> BarClock:

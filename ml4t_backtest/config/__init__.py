@@ -1,10 +1,13 @@
 """Configuration: one YAML or JSON file per backtest and per data set, checked before anything runs."""
 
-from ml4t_backtest.config.components import build_strategy, load_strategy_class
+from ml4t_backtest.config.components import Components, build_components, build_strategy, load_strategy_class
+from ml4t_backtest.config.cost_models import OwnModel
 from ml4t_backtest.config.dataset_schema import (
     ActionSource,
     ContextSource,
     DatasetConfig,
+    Delisting,
+    DelistingSource,
     PriceSource,
     SignalSource,
     SourceConfig,
@@ -32,16 +35,21 @@ __all__ = [
     "ActionSource",
     "BacktestConfig",
     "BacktestSection",
+    "Components",
     "ContextSource",
     "DataSection",
     "DatasetConfig",
+    "Delisting",
+    "DelistingSource",
     "ExecutionSection",
+    "OwnModel",
     "PriceSource",
     "ReportingSection",
     "SignalSource",
     "SourceConfig",
     "StrategySection",
     "UnsafeConfigError",
+    "build_components",
     "build_strategy",
     "bundled_folder",
     "config_folder",

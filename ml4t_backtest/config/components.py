@@ -10,20 +10,88 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from ml4t_backtest.config.document import Mistakes, Origin, did_you_mean, shown
+from ml4t_backtest.config.cost_models import CommissionChoice, OwnModel, SlippageChoice
+from ml4t_backtest.config.document import KeyPath, Mistakes, Origin, did_you_mean, shown
 from ml4t_backtest.config.import_path import ImportPath, check_allowed, file_in_folder, require_import_path
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
 
 if TYPE_CHECKING:
-    from ml4t_backtest.config.schema import StrategySection
+    from ml4t_backtest.config.schema import BacktestConfig, StrategySection
+    from ml4t_backtest.execution.commission import CommissionModel
+    from ml4t_backtest.execution.slippage import SlippageModel
     from ml4t_backtest.strategy.base import Strategy
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a configuration names by class: its strategy and its cost models, built."""
+
+    strategy: Strategy
+    slippage: SlippageModel
+    commission: CommissionModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a class has to be.
+
+    Attributes:
+        plural: What its like are called.
+        fits: Whether a class is one.
+        likeness: What every one of them is, to follow "a class".
+    """
+
+    plural: str
+    fits: Callable[[type], bool]
+    likeness: str
+
+
+class _Named(Protocol):
+    """A section that names a class."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+
+
+def build_components(config: BacktestConfig) -> Components:
+    """Return a configuration's strategy and cost models, built with their params.
+
+    Raises:
+        ConfigError: A module is not allowed, or params are wrong; all mistakes of all of them at once.
+        UnsafePathError: A file is outside of the configuration's folder.
+        StrategyError: A class cannot be loaded, is not what it should be, or its constructor failed otherwise.
+    """
+    origin = config._origin or Origin("<config>", config.folder)
+    mistakes = Mistakes()
+
+    def build(section: _Named, key: KeyPath, kind: _Kind) -> Any:
+        try:
+            return _build(section, key, kind, origin, config._allowed_modules)
+        except ConfigError as error:
+            mistakes.absorb(error)
+            return None
+
+    def model_of(choice: SlippageChoice | CommissionChoice, key: KeyPath, kind: _Kind) -> Any:
+        return build(choice, key, kind) if isinstance(choice, OwnModel) else choice
+
+    built = Components(
+        build(config.strategy, ("strategy",), _strategies()),
+        model_of(config.execution.slippage, ("execution", "slippage"), _SLIPPAGES),
+        model_of(config.execution.commission, ("execution", "commission"), _COMMISSIONS),
+    )
+    mistakes.raise_any()
+    return built
 
 
 def load_strategy_class(path: str, folder: Path, allowed_prefixes: Sequence[str] = ()) -> type[Strategy]:
@@ -39,10 +107,7 @@ def load_strategy_class(path: str, folder: Path, allowed_prefixes: Sequence[str]
         UnsafePathError: The file is outside of `folder`; nothing was read.
         StrategyError: The import failed, the class is absent, or it is no `Strategy`.
     """
-    parsed = require_import_path(path)
-    check_allowed(parsed, folder, allowed_prefixes)
-    module = _file_module(parsed, folder) if parsed.is_file else _import(parsed.place)
-    return _strategy_in(module, parsed)
+    return _load_class(path, folder, allowed_prefixes, _strategies())
 
 
 def build_strategy(section: StrategySection, folder: Path, allowed_prefixes: Sequence[str] = ()) -> Strategy:
@@ -57,17 +122,46 @@ def build_strategy(section: StrategySection, folder: Path, allowed_prefixes: Seq
         ConfigError: A param is unknown, missing, of the wrong type, or refused by the class.
         StrategyError: The class cannot be loaded, or its constructor failed otherwise.
     """
-    strategy_class = load_strategy_class(section.path, folder, allowed_prefixes)
     origin = section._origin or Origin("<config>", folder)
-    params = _checked_params(strategy_class, section.params, origin)
+    built: Strategy = _build(section, ("strategy",), _strategies(), origin, allowed_prefixes)
+    return built
+
+
+def _has(method: str) -> Callable[[type], bool]:
+    return lambda candidate: callable(getattr(candidate, method, None))
+
+
+_SLIPPAGES = _Kind("Slippage models", _has("fill_price"), "with a method fill_price(raw_price, quantity, volume)")
+_COMMISSIONS = _Kind("Commission models", _has("charge"), "with a method charge(quantity, notional)")
+
+
+def _strategies() -> _Kind:
+    from ml4t_backtest.strategy.base import Strategy
+
+    def fits(candidate: type) -> bool:
+        return issubclass(candidate, Strategy) and candidate is not Strategy
+
+    return _Kind("Strategies", fits, "derived from ml4t_backtest.Strategy")
+
+
+def _build(section: _Named, key: KeyPath, kind: _Kind, origin: Origin, allowed: Sequence[str]) -> Any:
+    found = _load_class(section.path, origin.folder, allowed, kind)
+    params = _checked_params(found, section.params, origin, (*key, "params"))
     try:
-        return strategy_class(**params)
+        return found(**params)
     except BacktestError:
         raise
     except ValueError as error:
-        raise ConfigError(origin.message(("strategy", "params"), str(error))) from error
+        raise ConfigError(origin.message((*key, "params"), str(error))) from error
     except Exception as error:
         raise StrategyError(f"{section.path} could not be built: {type(error).__name__}: {error}") from error
+
+
+def _load_class(path: str, folder: Path, allowed: Sequence[str], kind: _Kind) -> type[Any]:
+    parsed = require_import_path(path)
+    check_allowed(parsed, folder, allowed)
+    module = _file_module(parsed, folder) if parsed.is_file else _import(parsed.place)
+    return _class_in(module, parsed, kind)
 
 
 def _import(module: str) -> ModuleType:
@@ -83,9 +177,9 @@ def _file_module(path: ImportPath, folder: Path) -> ModuleType:
     try:
         source = file.read_bytes()
     except OSError as error:
-        raise StrategyError(f"strategy file {file} cannot be read: {error.strerror or error}") from error
+        raise StrategyError(f"file {file} cannot be read: {error.strerror or error}") from error
     digest = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    module = ModuleType(f"ml4t_strategy_file_{digest}")
+    module = ModuleType(f"ml4t_file_{digest}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # Dataclasses look their module up.
     try:
@@ -100,58 +194,49 @@ def _import_failed(what: str, error: BaseException) -> StrategyError:
     return StrategyError(f"{what} cannot be imported: {type(error).__name__}: {error}")
 
 
-def _strategy_in(module: ModuleType, path: ImportPath) -> type[Strategy]:
-    from ml4t_backtest.strategy.base import Strategy
-
-    there = [name for name, each in vars(module).items() if _is_subclass(each, Strategy) and each is not Strategy]
+def _class_in(module: ModuleType, path: ImportPath, kind: _Kind) -> type[Any]:
     found = getattr(module, path.name, None)
     if found is None:
+        there = [name for name, each in vars(module).items() if isinstance(each, type) and kind.fits(each)]
         listed = ", ".join(sorted(there)) or "none"
-        raise StrategyError(
-            f"{path.place} has no {path.name!r}.{did_you_mean(path.name, there)} Strategies there: {listed}"
-        )
-    if not _is_subclass(found, Strategy):
-        kind = "a class that does not inherit from" if isinstance(found, type) else f"{type(found).__name__}, not"
-        raise StrategyError(f"{path.place}:{path.name} is {kind} ml4t_backtest.Strategy")
-    checked: type[Strategy] = found
-    return checked
+        hint = did_you_mean(path.name, there)
+        raise StrategyError(f"{path.place} has no {path.name!r}.{hint} {kind.plural} there: {listed}")
+    if not (isinstance(found, type) and kind.fits(found)):
+        what = "a class, but not one" if isinstance(found, type) else f"{type(found).__name__}, not a class"
+        raise StrategyError(f"{path.place}:{path.name} is {what} {kind.likeness}")
+    return found
 
 
-def _is_subclass(candidate: object, base: type) -> bool:
-    return isinstance(candidate, type) and issubclass(candidate, base)
-
-
-def _checked_params(strategy_class: type, params: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+def _checked_params(wanted: type, params: Mapping[str, Any], origin: Origin, section: KeyPath) -> dict[str, Any]:
     mistakes = Mistakes()
-    accepted = _parameters(strategy_class)
+    accepted = _parameters(wanted)
     takes_any = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
     named = {name: each for name, each in accepted.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)}
     checked = {}
     for name, value in params.items():
-        key = ("strategy", "params", name)
         if name in named:
             checked[name], mistake = _checked(value, named[name].annotation)
         else:
-            checked[name], mistake = value, "" if takes_any else _unknown_param(strategy_class, name, named)
+            checked[name], mistake = value, "" if takes_any else _unknown_param(wanted, name, named)
         if mistake:
-            mistakes.add(origin.message(key, mistake))
+            mistakes.add(origin.message((*section, name), mistake))
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in params:
-            mistakes.add(origin.message(("strategy", "params", name), f"{strategy_class.__name__} requires it"))
+            mistakes.add(origin.message((*section, name), f"{wanted.__name__} requires it"))
     mistakes.raise_any()
     return checked
 
 
-def _parameters(strategy_class: type) -> Mapping[str, inspect.Parameter]:
+def _parameters(wanted: type) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(strategy_class, eval_str=True).parameters
+        return inspect.signature(wanted, eval_str=True).parameters
     except Exception:  # An annotation that cannot be evaluated: the names still can be checked.
-        return inspect.signature(strategy_class).parameters
+        return inspect.signature(wanted).parameters
 
 
-def _unknown_param(strategy_class: type, name: str, named: Mapping[str, object]) -> str:
+def _unknown_param(wanted: type, name: str, named: Mapping[str, object]) -> str:
     listed = ", ".join(named) or "none"
-    return f"unknown param.{did_you_mean(name, named)} {strategy_class.__name__} has: {listed}"
+    return f"unknown param.{did_you_mean(name, named)} {wanted.__name__} has: {listed}"
 
 
 def _checked(value: Any, annotation: Any) -> tuple[Any, str]:

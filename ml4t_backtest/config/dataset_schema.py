@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import (
@@ -17,6 +17,7 @@ from ml4t_backtest.config.fields import (
     ColumnNames,
     DistinctSources,
     Frequency,
+    IsoDate,
     PlainText,
     SafeName,
     Section,
@@ -43,6 +44,7 @@ _PriceColumn = Literal["timestamp", "symbol", "open", "high", "low", "close", "v
 _SignalColumn = Literal["timestamp", "symbol", "available_at"]
 _ContextColumn = Literal["timestamp", "available_at"]
 _ActionColumn = Literal["symbol", "ex_date", "kind", "value"]
+_DelistingColumn = Literal["symbol", "date", "price"]
 _COLUMNS = "This package's column name -> the file's column name, for columns that are called otherwise there."
 
 
@@ -62,6 +64,29 @@ class ActionSource(SourceConfig):
     """Corporate actions: symbol, ex_date, kind (split or dividend), value."""
 
     columns: Annotated[dict[_ActionColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class DelistingSource(SourceConfig):
+    """The declared ends of symbols: symbol, date, price."""
+
+    columns: Annotated[dict[_DelistingColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
+class Delisting(Section):
+    """The declared end of one symbol."""
+
+    symbol: PlainText = Field(description="Instrument.")
+    date: IsoDate = Field(description="Its last session, YYYY-MM-DD.")
+    price: float = Field(ge=0, description="What a share is paid for on that date, account currency, from 0.")
+
+
+def _form(value: Any) -> str:
+    return "list" if isinstance(value, (list, tuple)) else "file"
+
+
+_Delistings = Annotated[
+    Annotated[DelistingSource, Tag("file")] | Annotated[tuple[Delisting, ...], Tag("list")], Discriminator(_form)
+]
 
 
 class TimedSource(SourceConfig):
@@ -134,6 +159,11 @@ class DatasetConfig(Section):
     indicators: ColumnNames = Field(default=(), description="Indicator columns already in the price file.")
     context: tuple[ContextSource, ...] = Field(default=(), description="Market-wide values.")
     corporate_actions: ActionSource | None = Field(default=None, description="Splits and dividends. null: none.")
+    delistings: _Delistings | None = Field(
+        default=None,
+        description="Declared ends of symbols, a file (path, columns) or a list of symbol, date and price: positions "
+        "are settled there. null: none are declared.",
+    )
 
     _origin: Origin | None = PrivateAttr(default=None)
 

@@ -106,4 +106,4 @@ def _import_path(path: str) -> str:
     return path
 
 
-StrategyPath = Annotated[str, AfterValidator(_import_path)]
+ClassPath = Annotated[str, AfterValidator(_import_path)]

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from ml4t_backtest.config.cost_models import model_name
+from ml4t_backtest.config.cost_models import OwnModel, model_name
 from ml4t_backtest.config.document import KeyPath
 
 
@@ -41,6 +41,11 @@ def description_at(model: type[BaseModel], key: KeyPath, data: Any) -> str:
     section = _section(_annotation_at(model, key[:-1], data), _value(data, key[:-1])) if key else None
     found = _keys(section).get(str(key[-1])) if section else None
     return found.description if found else ""
+
+
+def takes_own(model: type[BaseModel], key: KeyPath, data: Any) -> bool:
+    """Return whether the section at `key` may also name a class of the user's by its path."""
+    return OwnModel in _classes(_annotation_at(model, key, data))
 
 
 @cache
@@ -78,12 +83,13 @@ def _annotation_at(model: type[BaseModel], key: KeyPath, data: Any) -> Any:
 
 
 def _section(annotation: Any, data: Any) -> type | None:
-    """Return the class of a section; among variants the one that `data` chooses by its `model` key."""
+    """Return the class of a section; among variants the one that `data` chooses, by its `model` key or its keys."""
     classes = list(_classes(annotation))
     if len(classes) == 1:
         return classes[0]
-    chosen = data.get("model") if isinstance(data, Mapping) else None
-    return next((each for each in classes if model_name(each) == chosen), None)
+    chosen, keys = (data.get("model"), set(data)) if isinstance(data, Mapping) else (None, set())
+    candidates = [each for each in classes if model_name(each) == chosen]
+    return max(candidates, key=lambda each: len(keys & set(_keys(each))), default=None)
 
 
 def _classes(annotation: Any) -> Iterator[type]:

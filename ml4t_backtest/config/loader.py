@@ -30,8 +30,8 @@ def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()
 
     Args:
         name_or_path: A name such as `simple_ml_strategy`, or the path of a YAML or JSON file.
-        allowed_modules: Module prefixes that `strategy.path` may name besides the library and
-            `$ML4T_ALLOWED_MODULES`.
+        allowed_modules: Module prefixes that the paths of the strategy and of cost models may name besides the
+            library and `$ML4T_ALLOWED_MODULES`.
 
     Raises:
         ConfigError: With one line per mistake: file, line, key, what was found, what is allowed.
@@ -107,7 +107,8 @@ def _backtest(document: Document, name: str, allowed_modules: Sequence[str]) -> 
     mistakes = Mistakes()
     data = _with_names(document.data, name)
     config = _validate(BacktestConfig, document, data, mistakes)
-    _check_strategy(document, mistakes, allowed_modules)
+    for section in (("strategy",), ("execution", "slippage"), ("execution", "commission")):
+        _check_path(document, (*section, "path"), mistakes, allowed_modules)
     dataset = _named_dataset(document, mistakes) or (config.data.source if config else None)
     if config is not None and dataset is not None:
         _check_benchmark(config, dataset, document, mistakes)
@@ -115,6 +116,7 @@ def _backtest(document: Document, name: str, allowed_modules: Sequence[str]) -> 
     assert config is not None
     assert dataset is not None
     _attach(config, dataset, document.origin)
+    config._allowed_modules = tuple(allowed_modules)
     return config
 
 
@@ -179,15 +181,16 @@ def _named_dataset(document: Document, mistakes: Mistakes) -> DatasetConfig | No
         return None
 
 
-def _check_strategy(document: Document, mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
-    path = _value(document.data, "strategy", "path")
+def _check_path(document: Document, key: tuple[str, ...], mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
+    """Note a class that the configuration may not name, before anything is imported."""
+    path = _value(document.data, *key)
     parsed = parse_import_path(path) if isinstance(path, str) else None
     if parsed is None:
         return
     try:
         check_allowed(parsed, document.origin.folder, allowed_modules)
     except (ConfigError, UnsafePathError) as error:
-        text = document.origin.message(("strategy", "path"), f"found {path!r}; {error}")
+        text = document.origin.message(key, f"found {path!r}; {error}")
         mistakes.add(text, unsafe=isinstance(error, UnsafePathError))
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from ml4t_backtest.config.document import Document, KeyPath, Mistakes, did_you_mean, shown
 from ml4t_backtest.config.fields import MUST, UNSAFE_NAME
-from ml4t_backtest.config.keys import all_keys, description_at, keys_at
+from ml4t_backtest.config.keys import all_keys, description_at, keys_at, takes_own
 
 _A_SECTION = "a section of keys (`key: value`)"
 _KINDS = {
@@ -65,7 +65,7 @@ def _explain(
     error: ErrorDetails, document: Document, data: Mapping[str, Any], model: type[BaseModel]
 ) -> tuple[KeyPath, str]:
     kind, context = error["type"], error.get("ctx", {})
-    key = _real_key(error["loc"], data, missing=kind in _MISSING)
+    key = _real_key(error["loc"], data, missing=kind in _MISSING and kind != "union_tag_not_found")
     if kind in {MUST, UNSAFE_NAME}:
         key = (*key, *_sub_key(context["key"]))
         return key, f"{_found(key, data, document)}{context['text']}"
@@ -75,12 +75,13 @@ def _explain(
         return key, _unknown_key(key, data, model)
     if kind == "union_tag_not_found":
         key = (*key, "model")
-        return key, f"required, but missing; {_allowed_here(key, data, model)}"
+        return key, f"required, but missing; {_allowed_here(key, data, model)}{_or_own(key, data, model)}"
     if kind in _MISSING:
         return key, f"required, but missing{_described(key, data, model)}"
     if kind in _CHOICES:
         key = (*key, "model") if kind == "union_tag_invalid" else key
-        return key, _found(key, data, document) + _choice(key, data, context[_CHOICES[kind]])
+        own = _or_own(key, data, model) if kind == "union_tag_invalid" else ""
+        return key, _found(key, data, document) + _choice(key, data, context[_CHOICES[kind]]) + own
     if kind not in _KINDS:
         return key, _found(key, data, document) + error["msg"]
     allowed = _KINDS[kind].format_map(context)
@@ -145,6 +146,10 @@ def _unknown_key(key: KeyPath, data: Mapping[str, Any], model: type[BaseModel]) 
 
 def _allowed_here(key: KeyPath, data: Mapping[str, Any], model: type[BaseModel]) -> str:
     return f"must be one of {', '.join(keys_at(model, key, data))}"
+
+
+def _or_own(key: KeyPath, data: Mapping[str, Any], model: type[BaseModel]) -> str:
+    return " (or path and params, for a class of your own)" if takes_own(model, key[:-1], data) else ""
 
 
 def _hint(kind: str, value: object, written: str | None) -> str:

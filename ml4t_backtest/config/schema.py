@@ -11,7 +11,7 @@ from ml4t_backtest.config.cost_models import AccountChoice, CommissionChoice, Sl
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import ColumnName, FiniteJson, IsoDate, SafeName, Section, must
-from ml4t_backtest.config.import_path import StrategyPath
+from ml4t_backtest.config.import_path import ClassPath
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import CashAccount
 from ml4t_backtest.execution.commission import PercentageCommission
@@ -46,6 +46,12 @@ class BacktestSection(Section):
             raise must(f"must be after backtest.start, which is {self.start}", key="end")
         return self
 
+    @model_validator(mode="after")
+    def _warm_up_before_start(self) -> Self:
+        if self.warm_up_days and self.start is None:
+            raise must("must be 0 without backtest.start: the warm-up lies before it", key="warm_up_days")
+        return self
+
 
 class DataSection(Section):
     """Which data set: by name, or described in place. Exactly one of the two."""
@@ -70,12 +76,22 @@ class ExecutionSection(Section):
     """How orders fill and what they cost."""
 
     slippage: SlippageChoice = Field(
-        default_factory=PercentageSlippage, description="How far from the market price an order fills."
+        default_factory=PercentageSlippage,
+        description="How far from the market price an order fills: a model with its parameters, or path and params "
+        "of a class of your own.",
     )
     commission: CommissionChoice = Field(
-        default_factory=PercentageCommission, description="What the broker charges for a fill."
+        default_factory=PercentageCommission,
+        description="What the broker charges for an order: a model with its parameters, or path and params of a "
+        "class of your own.",
     )
     fractional: bool = Field(default=False, description="Whether fractions of a share can be held.")
+    lot_size: int = Field(
+        default=1,
+        ge=1,
+        description="Orders are for whole multiples of this many shares; closing a position closes all of it. "
+        "1 where fractional is true.",
+    )
     on_insufficient_cash: Literal["clip", "reject"] | None = Field(
         default=None,
         description="What happens to an order the cash does not cover: clip cuts it to what is affordable, "
@@ -106,6 +122,12 @@ class ExecutionSection(Section):
     )
     interest_rate: float = Field(default=0.0, description="Interest on cash, a fraction per year of 365 days.")
 
+    @model_validator(mode="after")
+    def _lots_or_fractions(self) -> Self:
+        if self.fractional and self.lot_size > 1:
+            raise must("must be 1 where fractional is true: there are lots or fractions", key="lot_size")
+        return self
+
 
 class RiskSection(Section):
     """Rules for the whole strategy, kept by the engine."""
@@ -125,7 +147,7 @@ class RiskSection(Section):
 class StrategySection(Section):
     """What decides."""
 
-    path: StrategyPath = Field(
+    path: ClassPath = Field(
         description="Class to use: package.module.Class, package.module:Class, or file.py:Class for a file "
         "in this file's folder."
     )
@@ -166,6 +188,7 @@ class BacktestConfig(Section):
     )
 
     _origin: Origin | None = PrivateAttr(default=None)
+    _allowed_modules: tuple[str, ...] = PrivateAttr(default=())
     _dataset: DatasetConfig | None = PrivateAttr(default=None)
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from functools import lru_cache
+from numbers import Real
+from typing import TypeGuard
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -31,6 +34,11 @@ def require_choice(what: str, word: object, choices: Iterable[str]) -> None:
         raise ConfigError(f"{what} must be one of {', '.join(known)}, got {word!r}")
     near = difflib.get_close_matches(str(word), known, n=3) or known[:3]
     raise ConfigError(f"{what} {word!r} is unknown; nearest: {', '.join(near)}")
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a finite number; text and booleans are none."""
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 @lru_cache(maxsize=64)

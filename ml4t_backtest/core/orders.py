@@ -94,6 +94,10 @@ class Protection:
         return any(getattr(self, name) is not None for name in self.__slots__)
 
 
+# One for all, so that nobody has to look at each term to see that there is none.
+UNPROTECTED = Protection()
+
+
 class ProtectionTerms(TypedDict, total=False):
     """The fields of `Protection` as keyword arguments."""
 
@@ -120,6 +124,8 @@ class OrderRequest:
         protection: What protects the position it opens.
         group: Orders of one rebalance share a group and are clipped by one common factor.
         closes: The order may only reduce the position (`close_position`).
+        minimum_value: A target is left as it is where the trade is worth less, account currency.
+        tolerance: A `target_percent` is left as it is where the weight is off by at most this, fraction of equity.
     """
 
     order_id: int
@@ -128,9 +134,11 @@ class OrderRequest:
     sizing: Sizing
     amount: float
     terms: Terms = Terms()
-    protection: Protection = Protection()
+    protection: Protection = UNPROTECTED
     group: int | None = None
     closes: bool = False
+    minimum_value: float = 0.0
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from ml4t_backtest.core.columns import (
     instant_column,
     not_negative,
     positive,
+    row_rule,
     rule,
     table,
 )
@@ -130,12 +131,20 @@ def fills_schema() -> pa.DataFrameSchema:
             "at the close; settled without a bar",
         ),
         "quantity": column(pl.Float64, "filled", "shares", checks=[positive()]),
-        "raw_price": column(pl.Float64, "market price", PER_SHARE, checks=[positive()]),
-        "price": column(pl.Float64, "paid or received, slippage included", PER_SHARE, checks=[positive()]),
+        "raw_price": column(pl.Float64, "market price; 0: a worthless end", PER_SHARE, checks=[not_negative()]),
+        "price": column(pl.Float64, "paid or received, slippage included", PER_SHARE, checks=[not_negative()]),
         "commission": column(pl.Float64, "commission", MONEY, checks=[not_negative()]),
         "slippage": column(pl.Float64, "|price - raw_price| x quantity", MONEY, checks=[not_negative()]),
     }
-    return table("fills", columns, key=("fill_id",), meaning="executions, in the order they happened")
+    priced = row_rule(
+        "E-RC-PRICE",
+        (pl.col("raw_price") > 0) | (pl.col("phase") == "settled"),
+        "is zero, and no settlement of a worthless symbol",
+        "report this as a defect of the engine",
+        shown=("raw_price", "phase"),
+        column="raw_price",
+    )
+    return table("fills", columns, [priced], key=("fill_id",), meaning="executions, in the order they happened")
 
 
 @cache

@@ -12,6 +12,7 @@ import pandera.polars as pa
 import polars as pl
 
 from ml4t_backtest.core.columns import (
+    PER_SHARE,
     column,
     instant_column,
     price_column,
@@ -231,6 +232,22 @@ def corporate_actions_schema() -> pa.DataFrameSchema:
         ),
     }
     return table("corporate_actions", columns, key=("ex_date", "symbol", "kind"), meaning="splits and cash dividends")
+
+
+@cache
+def delistings_schema() -> pa.DataFrameSchema:
+    """Return the schema of the declared ends of symbols."""
+    columns = {
+        "symbol": symbol_column(),
+        "date": column(pl.Date, "last session", "session"),
+        "price": column(
+            pl.Float64,
+            "what a share is paid for",
+            PER_SHARE,
+            checks=[rule("E-DL-PRICE", lambda c: c >= 0, "is negative", "write what was paid, 0 for nothing")],
+        ),
+    }
+    return table("delistings", columns, key=("symbol",), meaning="symbols that ended")
 
 
 def empty_frame(schema: pa.DataFrameSchema) -> pl.DataFrame:

@@ -121,6 +121,17 @@ def load_corporate_actions(source: Source | None, *, columns: Columns | None = N
     return typed(actions, ["value"], ["symbol", "kind"], dataset, file)
 
 
+def load_delistings(source: Source, *, columns: Columns | None = None) -> pl.DataFrame:
+    """Read the declared ends of symbols in the order of their source.
+
+    Raises:
+        DataValidationError: A column is absent or of a wrong type.
+    """
+    file, dataset = describe(source), "delistings"
+    ends = _read(source, columns, list(schemas.delistings_schema().columns), dataset, file)
+    return typed(ends, ["price"], ["symbol"], dataset, file)
+
+
 def check_names(dataset: str, names: Sequence[str]) -> None:
     """Refuse a table in which two columns would have the same name, or one has none that Polars takes as it is.
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Slice = tuple[datetime, pl.DataFrame, Mapping[str, Any]]
 _PREPARED = ("open_instant", "decision_instant")
 _ROWS_CHECKED_AT_ONCE = 1_000_000
+# Days an exchange stays closed at most in an ordinary year: a long holiday with its weekends.
+_LONGEST_CLOSURE_DAYS = 10
 _CHUNK = re.compile(r"[1-9]\d*(mo|y|q|w|d|h)")
 
 
@@ -112,7 +114,8 @@ class PolarsDataFeed:
         self.notes: tuple[str, ...] = ()
         self._chunk = _checked_chunk(chunk)
         self._file = describe(asset_data)
-        _check_levels(validation, warm_up_days)
+        require_choice("validation", validation, get_args(ValidationLevel))
+        _check_warm_up(warm_up_days, start)
         _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
         _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
         check_names("asset_data", column_names(self.signal_columns, self.indicator_columns, self.context_columns))
@@ -129,6 +132,8 @@ class PolarsDataFeed:
         self._bars = bars.rows
         self._slices, self.trading_start = _span(bars.slices, start, end, warm_up_days, self.calendar, clock)
         self.symbols = _symbols_within(bars.symbols, self._slices["timestamp"])
+        if warm_up_days and start is not None:
+            self.notes += _short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
 
     def __iter__(self) -> Iterator[Slice]:
         """Yield `(timestamp, rows, context)` per slice."""
@@ -155,17 +160,41 @@ class PolarsDataFeed:
                 an order that its rows do not have.
         """
         edges = list(_edges(self._slices, self._chunk))
-        for number, (first, last, height) in enumerate(edges, start=1):
-            rows = collect(self._bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
-            if rows.height != height:
-                raise CorruptDatasetError(
-                    f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "
-                    "checked: it changed meanwhile, or its rows are flagged as sorted and are not"
-                )
-            yield self._as_chunk(rows.sort("timestamp", "symbol"), is_last=number == len(edges))
+        for number, edge in enumerate(edges, start=1):
+            yield self._as_chunk(self._rows_between(*edge), is_last=number == len(edges))
+
+    def bars_before(self, moment: datetime, n: int) -> pl.DataFrame:
+        """Return the last `n` bars of each symbol before a moment, in the order of time; fewer where there are fewer.
+
+        Only slices of this feed count. They are read backwards, chunk by chunk, until every symbol has its bars.
+
+        Raises:
+            CorruptDatasetError: As for `chunks`.
+        """
+        kept = self._in_order(collect(self._bars.limit(0), file=self._file))
+        for edge in reversed(list(_edges(self._slices.filter(pl.col("timestamp") < moment), self._chunk))):
+            rows = pl.concat([self._rows_between(*edge), kept])
+            kept = rows.group_by("symbol", maintain_order=True).tail(n).select(rows.columns)
+            counts = kept["symbol"].value_counts()["count"]
+            if len(counts) == len(self.symbols) and counts.min() == n:
+                break
+        return kept.sort("timestamp", "symbol")
+
+    def _rows_between(self, first: datetime, last: datetime, height: int) -> pl.DataFrame:
+        """Return the rows of a chunk in order; `height` is how many there must be."""
+        rows = collect(self._bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
+        if rows.height != height:
+            raise CorruptDatasetError(
+                f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "
+                "checked: it changed meanwhile, or its rows are flagged as sorted and are not"
+            )
+        return self._in_order(rows)
+
+    def _in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
+        ordered = rows.sort("timestamp", "symbol")
+        return ordered.with_columns(pl.col("symbol").cast(pl.Enum(self.symbols)))
 
     def _as_chunk(self, rows: pl.DataFrame, *, is_last: bool) -> Chunk:
-        rows = rows.with_columns(pl.col("symbol").cast(pl.Enum(self.symbols)))
         timestamps, offsets = slice_offsets(rows["timestamp"])
         stamps = rows["timestamp"].gather(offsets[:-1])
         decided = instants(rows["decision_instant"]).to_numpy()
@@ -248,10 +277,11 @@ def _checked_chunk(chunk: str | int) -> str | int:
     raise ConfigError(f"chunk must be a span such as '1mo', '1w', '1y' or a number of slices, got {chunk!r}")
 
 
-def _check_levels(validation: str, warm_up_days: int) -> None:
-    require_choice("validation", validation, get_args(ValidationLevel))
-    if not isinstance(warm_up_days, int) or warm_up_days < 0:
-        raise ConfigError(f"warm_up_days must be a whole number from 0, got {warm_up_days!r}")
+def _check_warm_up(days: int, start: date | datetime | None) -> None:
+    if isinstance(days, bool) or not isinstance(days, int) or days < 0:
+        raise ConfigError(f"warm_up_days must be a whole number from 0, got {days!r}")
+    if days and start is None:
+        raise ConfigError(f"warm_up_days are days before start, but there is no start (got {days} days)")
 
 
 def _check_use(what: str, source: Source | None, columns: str, names: Sequence[str], rule: str | None) -> None:
@@ -297,17 +327,28 @@ def _span(
 ) -> tuple[pl.DataFrame, int | None]:
     """Return the slices from the warm-up before `start` to `end`, and the first instant that is traded."""
     begin, finish = _begin(start, calendar, clock), _finish(end, calendar, clock)
+    # Days are counted by date: an hour of summer time must not cut the first of them short.
+    shown = _begin(start and start - timedelta(days=warm_up_days), calendar, clock)
     stamp, inside = pl.col("timestamp"), pl.lit(True)
-    if begin is not None:
-        inside &= stamp >= pl.lit(begin - timedelta(days=warm_up_days))
+    if shown is not None:
+        inside &= stamp >= pl.lit(shown)
     if finish is not None:
         inside &= stamp <= pl.lit(finish)
     kept = slices.filter(inside)
-    if kept.is_empty():
+    if kept.filter(stamp >= pl.lit(begin)).is_empty() if begin is not None else kept.is_empty():
         stamps = slices["timestamp"]
         available = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}"
         raise ConfigError(f"no data between {start or 'its begin'} and {end or 'its end'}: it spans {available}")
     return kept, None if begin is None else to_instant(begin)
+
+
+def _short_warm_up(first: datetime, start: date | datetime, days: int) -> tuple[str, ...]:
+    """Return a note where the data begins later than the warm-up should: sessions are at most a few days apart."""
+    begin = start if isinstance(start, datetime) else datetime(start.year, start.month, start.day)
+    wanted = (begin - timedelta(days=days)).date()
+    if first.date() - wanted <= timedelta(days=_LONGEST_CLOSURE_DAYS):
+        return ()
+    return (f"warm-up is shorter than asked for: {days} days before start begin on {wanted}, the data on {first:%F}",)
 
 
 def _symbols_within(symbols: pl.DataFrame, stamps: pl.Series) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import OTHER, Order
@@ -14,10 +14,14 @@ class Book:
 
     Attributes:
         orders: All orders, in the order they were submitted.
+        ended: Orders that have ended since somebody took note, each with what `moment` returned then; None where
+            nobody asks.
     """
 
-    def __init__(self, market: Market, *, fractional: bool) -> None:
+    def __init__(self, market: Market, moment: Callable[[], int], *, fractional: bool) -> None:
         self.orders: list[Order] = []
+        self.ended: list[tuple[int, Order]] | None = None
+        self._moment = moment
         self._market = market
         self._fractional = fractional
         self._working: dict[int, Order] = {}
@@ -28,6 +32,8 @@ class Book:
         self.orders.append(order)
         if order.status == "working":
             self._working[order.order_id] = order
+        else:
+            self._note(order)
 
     def working(self) -> list[Order]:
         """Return the working orders, in the order they were submitted."""
@@ -47,7 +53,8 @@ class Book:
 
     def remove(self, order: Order) -> None:
         """Take an ended order out of the working ones, and with it what only it could have brought to life."""
-        self._working.pop(order.order_id, None)
+        if self._working.pop(order.order_id, None) is not None:
+            self._note(order)
 
     def cancel(self, order: Order, reason: str) -> None:
         """Cancel a working order."""
@@ -89,6 +96,10 @@ class Book:
             order.asked = order.filled_quantity + abs(order.quantity)
             if order.quantity == 0.0:
                 self.cancel(order, "quantity_rounds_to_zero")
+
+    def _note(self, order: Order) -> None:
+        if self.ended is not None:
+            self.ended.append((self._moment(), order))
 
     def _on_new_basis(self, quantity: float, ratio: float) -> float:
         return quantity * ratio if self._fractional else whole_shares(quantity * ratio)

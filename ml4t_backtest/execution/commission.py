@@ -2,7 +2,8 @@
 
 A model is one frozen dataclass with one method that prices all that has been filled of an order; a partial fill pays
 the difference, so that a minimum is per order. It is its own config section: the value of its `model` field is the
-name that YAML uses, its other fields are the parameters.
+name that YAML uses, its other fields are the parameters. A model of the user's is any object with that method; see
+docs/guides/orders_and_sizing.md.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class CommissionModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoCommission:
-    """Trades are free."""
+    """Trades are free: `0`."""
 
     model: Literal["none"] = "none"
 
@@ -40,6 +41,8 @@ class NoCommission:
 @dataclass(frozen=True, slots=True)
 class PercentageCommission:
     """A constant fraction of the notional: `rate * notional`.
+
+    Zipline's `PerDollar`.
 
     Attributes:
         rate: Fraction of the notional in [0, 1); 0.001 is 10 basis points.
@@ -61,6 +64,9 @@ class PercentageCommission:
 class PerShareCommission:
     """An amount per share with a minimum per order: `max(minimum, per_share * quantity)`.
 
+    Zipline's `PerShare` (`cost`, `min_trade_cost`). The defaults are the fixed schedule of Interactive Brokers for US
+    shares, without its cap at 1 % of the notional.
+
     Attributes:
         per_share: Account currency per share, >= 0.
         minimum: Account currency per order, >= 0.
@@ -81,7 +87,9 @@ class PerShareCommission:
 
 @dataclass(frozen=True, slots=True)
 class PerOrderCommission:
-    """A flat amount per order that fills, however many fills it takes.
+    """A flat amount per order that fills, however many fills it takes: `amount`.
+
+    Zipline's `PerTrade`.
 
     Attributes:
         amount: Account currency, >= 0.
@@ -100,7 +108,10 @@ class PerOrderCommission:
 
 @dataclass(frozen=True, slots=True)
 class TieredCommission:
-    """A marginal rate by the order's notional, like an income tax: each slice of the notional pays its own rate.
+    """A marginal rate by the order's notional: `sum over tiers of rate_i * (min(notional, bound_i) - bound_(i-1))`.
+
+    With `bound_0 = 0`, and what lies above the last bound at the last rate: each slice of the notional pays its own
+    rate, as in a progressive income tax, so that a larger order never costs less in total.
 
     Attributes:
         tiers: Pairs (upper bound of the slice, rate) with rising bounds; what lies above the last bound pays the last

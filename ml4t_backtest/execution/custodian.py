@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ml4t_backtest.core.choices import is_number
 from ml4t_backtest.core.fill import SplitEvent
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import LIQUIDATION, NO_ROW
+from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import same_quantity, whole_shares
 from ml4t_backtest.execution.book import Book
@@ -38,6 +40,13 @@ class Custody:
     delistings: dict[str, Delisting] | None = None
     delisting_after: int = 10
     interest_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        after = self.delisting_after
+        if isinstance(after, bool) or not isinstance(after, int) or after < 1:
+            raise ConfigError(f"delisting_after must be a whole number of sessions from 1, got {after!r}")
+        if not is_number(self.interest_rate):
+            raise ConfigError(f"interest_rate must be a finite fraction per year, got {self.interest_rate!r}")
 
 
 class Custodian:
@@ -68,13 +77,29 @@ class Custodian:
         self._next_action = 0
         self._accrued_to: int | None = None
 
-    def before_open(self) -> None:
-        """Step 0: corporate actions whose ex-date opened before this slice closes; then fees and interest accrue."""
+    def apply_actions(self) -> None:
+        """Step 0: apply corporate actions whose ex-date opened before this slice closes."""
         actions = self._custody.actions
         while self._next_action < len(actions) and actions[self._next_action].instant < self._market.timestamp:
             self._apply(actions[self._next_action])
             self._next_action += 1
-        self._accrue()
+
+    def accrue(self) -> None:
+        """Step 0: charge borrow fees and pay interest for the calendar days since the last traded session."""
+        before, self._accrued_to = self._accrued_to, self._market.session
+        if before is None or before == self._market.session:
+            return
+        years = (self._market.session - before) / _DAYS_PER_YEAR
+        rate = self._account.borrow_rate
+        if rate > 0.0:
+            for symbol_id in self._ledger.held():
+                holding = self._ledger.holdings[symbol_id]
+                if holding.quantity < 0.0:
+                    fee = -holding.quantity * self._market.mark(symbol_id) * rate * years
+                    self._journal.book_cash(symbol_id, holding.position_id, "borrow_fee", -fee)
+        if self._custody.interest_rate != 0.0 and self._ledger.cash > 0.0:
+            interest = self._ledger.cash * self._custody.interest_rate * years
+            self._journal.book_cash(NO_ROW, NO_ROW, "interest", interest)
 
     def after_close(self) -> None:
         """Step 3: settle positions in symbols that have ended."""
@@ -128,20 +153,3 @@ class Custodian:
         self._journal.book_cash(symbol_id, position_id, "cash_in_lieu", left_over * price)
         if quantity == 0.0:
             self._book.cancel_protection(symbol_id)
-
-    def _accrue(self) -> None:
-        """Charge borrow fees and pay interest for the calendar days since the last session."""
-        before, self._accrued_to = self._accrued_to, self._market.session
-        if before is None or before == self._market.session:
-            return
-        years = (self._market.session - before) / _DAYS_PER_YEAR
-        rate = self._account.borrow_rate
-        if rate > 0.0:
-            for symbol_id in self._ledger.held():
-                holding = self._ledger.holdings[symbol_id]
-                if holding.quantity < 0.0:
-                    fee = -holding.quantity * self._market.mark(symbol_id) * rate * years
-                    self._journal.book_cash(symbol_id, holding.position_id, "borrow_fee", -fee)
-        if self._custody.interest_rate != 0.0 and self._ledger.cash > 0.0:
-            interest = self._ledger.cash * self._custody.interest_rate * years
-            self._journal.book_cash(NO_ROW, NO_ROW, "interest", interest)

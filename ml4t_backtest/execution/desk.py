@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import get_args
 
+from ml4t_backtest.core.choices import is_number, require_choice
+from ml4t_backtest.core.fill import Fill, LedgerEvent
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy
+from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order
+from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import Account, CashAccount
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath
@@ -29,6 +33,7 @@ class ExecutionRules:
         account: Cash or margin.
         custody: Corporate actions, delistings, interest.
         fractional: Whether parts of shares are traded.
+        lot_size: Orders are for whole multiples of this many shares; 1 in a fractional account.
         on_insufficient_cash: Policy for all buys; None clips percent, target and rebalance orders, rejects others.
         position_rules: Protection that entries get without asking.
         limits: What the portfolio must keep.
@@ -43,6 +48,20 @@ class ExecutionRules:
     intrabar_path: IntrabarPath = "pessimistic"
     position_rules: PositionRules = field(default_factory=PositionRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
+    lot_size: int = 1
+
+    def __post_init__(self) -> None:
+        share, lot = self.costs.max_volume_share, self.lot_size
+        if share is not None and not (is_number(share) and 0.0 < share <= 1.0):
+            raise ConfigError(f"max_volume_share must be a fraction in (0, 1] or None, got {share!r}")
+        if self.on_insufficient_cash not in (None, *get_args(CashPolicy)):
+            found = self.on_insufficient_cash
+            raise ConfigError(f"on_insufficient_cash must be 'clip', 'reject' or None, got {found!r}")
+        require_choice("intrabar_path", self.intrabar_path, get_args(IntrabarPath))
+        if isinstance(lot, bool) or not isinstance(lot, int) or lot < 1:
+            raise ConfigError(f"lot_size must be a whole number from 1, got {lot!r}")
+        if lot > 1 and self.fractional:
+            raise ConfigError(f"lot_size must be 1 where fractional is true, got {lot}: there are lots or fractions")
 
 
 class Desk:
@@ -56,8 +75,9 @@ class Desk:
 
     def __init__(self, market: Market, ledger: Ledger, rules: ExecutionRules, ids: Iterator[int]) -> None:
         fractional, account = rules.fractional, rules.account
-        self.book = Book(market, fractional=fractional)
         self.journal = Journal(market, ledger)
+        self.book = Book(market, self.journal.__len__, fractional=fractional)
+        self._told = 0
         self.entry = OrderEntry(
             market,
             ledger,
@@ -65,6 +85,7 @@ class Desk:
             account,
             rules.position_rules,
             fractional=fractional,
+            lot_size=rules.lot_size,
             on_insufficient_cash=rules.on_insufficient_cash,
         )
         self._guard = Guard(rules.limits, ledger.cash)
@@ -96,10 +117,16 @@ class Desk:
             ids=ids,
         )
 
+    def warm_up(self) -> None:
+        """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
+        self._custodian.apply_actions()
+        self._market.take_marks()
+
     def before_open(self) -> None:
         """Step 0: orders expire, corporate actions apply, fees accrue."""
         self._broker.before_open()
-        self._custodian.before_open()
+        self._custodian.apply_actions()
+        self._custodian.accrue()
 
     def trade(self) -> None:
         """Steps 1 and 2: the open, then the inside of the bars."""
@@ -125,6 +152,30 @@ class Desk:
         if self._guard.watches_equity and self._guard.must_flatten(value, self._market.session):
             self._flatten()
         return True
+
+    def keep_news(self) -> None:
+        """From now on remember what `news` returns."""
+        self.book.ended = []
+
+    def news(self) -> list[Fill | Order]:
+        """Return fills and orders that have ended since the last call, in the order they happened.
+
+        The journal must be as long as at the last call, or longer: ask before it is taken.
+        """
+        ended, self.book.ended = self.book.ended or [], []
+        told: list[Fill | Order] = []
+        for moment, order in ended:
+            told += self.journal.fills_between(self._told, moment)
+            told.append(order)
+            self._told = moment
+        told += self.journal.fills_between(self._told, len(self.journal))
+        self._told = len(self.journal)
+        return told
+
+    def take_events(self) -> list[LedgerEvent]:
+        """Return the events of the journal, which begins anew."""
+        self._told = 0
+        return self.journal.take()
 
     def close_out(self) -> None:
         """Close every position at its last close, with costs: the end of the data."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
+from ml4t_backtest.core.choices import is_number
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import Protection
 from ml4t_backtest.execution.accounts import Outlook
@@ -34,12 +35,13 @@ class PositionRules:
     atr_column: str = "atr"
 
     def __post_init__(self) -> None:
-        for name in ("stop_loss_percent", "trailing_stop_percent"):
-            _require(name, getattr(self, name), 0.0, 1.0)
-        for name in ("take_profit_percent", "stop_loss_atr", "take_profit_atr"):
-            _require(name, getattr(self, name), 0.0, math.inf)
-        if self.max_holding_bars is not None and self.max_holding_bars < 1:
-            raise ValueError(f"max_holding_bars is a whole number from 1, got {self.max_holding_bars!r}")
+        fractions = ("stop_loss_percent", "trailing_stop_percent")
+        numbers = ("take_profit_percent", "stop_loss_atr", "take_profit_atr")
+        _refuse(
+            *(_wrong(name, getattr(self, name), below=1.0) for name in fractions),
+            *(_wrong(name, getattr(self, name)) for name in numbers),
+            _wrong_count("max_holding_bars", self.max_holding_bars),
+        )
 
     def complete(self, own: Protection, market: Market, symbol_id: int) -> Protection:
         """Return an order's protection with what these rules add to it, at the deciding slice."""
@@ -87,8 +89,13 @@ class PortfolioLimits:
     max_daily_loss: float | None = None
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _require(each.name, getattr(self, each.name), 0.0, math.inf)
+        fractions = ("max_drawdown", "max_daily_loss")
+        multiples = ("max_weight", "max_gross_exposure", "max_net_exposure")
+        _refuse(
+            *(_wrong(name, getattr(self, name), below=1.0) for name in fractions),
+            *(_wrong(name, getattr(self, name)) for name in multiples),
+            _wrong_count("max_positions", self.max_positions),
+        )
 
     def admit(self, after: Outlook) -> bool:
         """Return whether the portfolio keeps its limits after a fill that opens or adds."""
@@ -148,6 +155,20 @@ def _of(limit: float | None, equity: float) -> float | None:
     return None if limit is None else limit * equity
 
 
-def _require(name: str, value: float | None, above: float, below: float) -> None:
-    if value is not None and not (math.isfinite(value) and above < value < below):
-        raise ValueError(f"{name} is a number above {above:g}" + (f" and below {below:g}" if below < math.inf else ""))
+def _wrong(name: str, value: object, *, below: float = math.inf) -> str | None:
+    """Return what is wrong with a limit that is a number above 0, None where nothing is."""
+    if value is None or (is_number(value) and 0.0 < value < below):
+        return None
+    return f"{name} must be a number above 0" + (" and below 1" if below == 1.0 else "") + f", got {value!r}"
+
+
+def _wrong_count(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return None
+    return f"{name} must be a whole number from 1, got {value!r}"
+
+
+def _refuse(*mistakes: str | None) -> None:
+    found = [mistake for mistake in mistakes if mistake is not None]
+    if found:
+        raise ValueError("; ".join(found))

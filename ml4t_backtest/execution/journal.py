@@ -37,9 +37,9 @@ class Journal:
         """Write down that the present bar leaves the outcome of the held position open, between `ends` where known."""
         self.write(Doubt(symbol_id, self._market.index, self._market.timestamp, ends))
 
-    def fills_since(self, mark: int) -> list[Fill]:
-        """Return the fills written since there were `mark` events."""
-        return [event for event in self._events[mark:] if isinstance(event, Fill)]
+    def fills_between(self, first: int, last: int) -> list[Fill]:
+        """Return the fills among the events from number `first` up to number `last`."""
+        return [event for event in self._events[first:last] if isinstance(event, Fill)]
 
     def __len__(self) -> int:
         return len(self._events)

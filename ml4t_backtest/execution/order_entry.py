@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import (
     NO_ROW,
+    UNPROTECTED,
     CancelRequest,
     CashPolicy,
     Order,
     OrderRequest,
+    Protection,
     ReplaceRequest,
     Request,
     Terms,
@@ -23,7 +25,15 @@ from ml4t_backtest.execution.guard import PositionRules
 from ml4t_backtest.portfolio.ledger import Ledger
 
 _TARGETS = ("target_quantity", "target_value", "target_percent")
-_TIFS = ("gtc", "day", "ioc")
+# Protection -> what it stays below; all are above 0.
+_LARGEST = {
+    "stop_loss": math.inf,
+    "take_profit": math.inf,
+    "stop_loss_percent": 1.0,
+    "take_profit_percent": math.inf,
+    "trailing_stop_percent": 1.0,
+    "max_holding_bars": math.inf,
+}
 Refusal = tuple[str, str]
 
 
@@ -39,6 +49,7 @@ class OrderEntry:
         rules: PositionRules,
         *,
         fractional: bool,
+        lot_size: int,
         on_insufficient_cash: CashPolicy | None,
     ) -> None:
         self._market = market
@@ -47,6 +58,7 @@ class OrderEntry:
         self._account = account
         self._rules = rules
         self._fractional = fractional
+        self._lot_size = lot_size
         self._on_insufficient_cash = on_insufficient_cash
 
     def accept(self, requests: Iterable[Request]) -> None:
@@ -116,26 +128,36 @@ class OrderEntry:
             return "no_price", "no bar of the symbol so far"
         if request.sizing == "percent" and request.amount > 1.0 and not self._account.allows_short:
             return "insufficient_cash", f"{request.amount:.4g} of equity in a cash account"
-        return _invalid_terms(request.terms)
+        protected = request.protection is not UNPROTECTED
+        return _invalid_terms(request.terms) or (_invalid_protection(request.protection) if protected else None)
 
     def _size(self, order: Order, request: OrderRequest, equity: float) -> Refusal | None:
         """Set the order's quantity; return why there is nothing to trade."""
-        wanted = self._wanted(request, equity, self._market.mark(order.symbol_id))
-        rounded = wanted if self._fractional else whole_shares(wanted)
+        mark, held = self._market.mark(order.symbol_id), self._ledger.quantity(order.symbol_id)
+        wanted = self._wanted(request, equity, mark)
         if request.sizing not in _TARGETS:
-            order.quantity = rounded
-            return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if rounded == 0.0 else None
-        held = self._ledger.quantity(order.symbol_id)
-        order.quantity = rounded - held
+            order.quantity = self._in_lots(wanted, held)
+            return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if order.quantity == 0.0 else None
+        target = self._rounded(wanted)
         # A target of nothing closes what is held, and never turns it round.
-        order.reduce_only = order.reduce_only or rounded == 0.0
+        order.reduce_only = order.reduce_only or target == 0.0
+        # What is to be held is rounded before the difference is taken; a position is always closed whole.
+        order.quantity = -held if target == 0.0 else self._rounded(target - held)
         order.side = "buy" if wanted >= held else "sell"
-        if order.quantity != 0.0:
-            order.side = "buy" if order.quantity > 0.0 else "sell"
-            return None
-        if rounded == 0.0 and wanted != 0.0:
-            return "quantity_rounds_to_zero", f"{wanted:.6g} shares"
-        return "on_target", ""
+        if order.quantity == 0.0:
+            kept = target == held and (target != 0.0 or wanted == 0.0)
+            return ("on_target", "") if kept else ("quantity_rounds_to_zero", f"{wanted - held:.6g} shares")
+        order.side = "buy" if order.quantity > 0.0 else "sell"
+        return ("on_target", "") if _too_small(request, order.quantity, held, mark, equity) else None
+
+    def _in_lots(self, wanted: float, held: float) -> float:
+        """Return a quantity to trade in whole lots; what closes a position closes all of it, odd shares too."""
+        closing = -held if wanted * held < 0.0 and abs(wanted) >= abs(held) and self._lot_size > 1 else 0.0
+        return closing + self._rounded(wanted - closing)
+
+    def _rounded(self, quantity: float) -> float:
+        """Truncate toward zero to what is traded: whole lots, or anything in a fractional account."""
+        return quantity if self._fractional else self._lot_size * whole_shares(quantity / self._lot_size)
 
     def _wanted(self, request: OrderRequest, equity: float, mark: float) -> float:
         """Return the shares asked for: to trade for plain orders, to hold for targets."""
@@ -157,13 +179,21 @@ class OrderEntry:
             order.stop = request.stop
         if request.quantity is not None:
             left = request.quantity - order.filled_quantity
-            order.quantity = order.sign * (left if self._fractional else whole_shares(left))
+            order.quantity = order.sign * self._rounded(left)
             order.asked = order.filled_quantity + abs(order.quantity)
         order.decided = order.live_from = self._market.decided
         order.last_timestamp = self._market.timestamp
         if order.quantity * order.sign <= 0.0:
             order.quantity = 0.0
             self._book.cancel(order, "by_strategy")
+
+
+def _too_small(request: OrderRequest, trade: float, held: float, mark: float, equity: float) -> bool:
+    """Return whether a rebalance leaves a trade out; never one that closes a position."""
+    if request.closes:
+        return False
+    near = equity > 0.0 and abs(held * mark / equity - request.amount) <= request.tolerance
+    return abs(trade) * mark < request.minimum_value or (near and request.tolerance > 0.0)
 
 
 def _invalid_terms(terms: Terms) -> Refusal | None:
@@ -173,6 +203,13 @@ def _invalid_terms(terms: Terms) -> Refusal | None:
             return "invalid_price", f"{name} {price!r}"
     if terms.trail_percent is not None and not 0.0 < terms.trail_percent < 1.0:
         return "invalid_price", f"trail_percent {terms.trail_percent!r}"
-    if terms.tif not in _TIFS:
-        return "invalid_tif", f"{terms.tif!r} is none of {', '.join(_TIFS)}"
+    return None
+
+
+def _invalid_protection(protection: Protection) -> Refusal | None:
+    """Return why levels cannot be: a stop that is breached already is no such case, it fills with its entry."""
+    for name, below in _LARGEST.items():
+        level = getattr(protection, name)
+        if level is not None and not 0.0 < level < below:
+            return "invalid_price", f"{name} {level!r}"
     return None

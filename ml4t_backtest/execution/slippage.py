@@ -1,7 +1,11 @@
 """Slippage: how far from the raw price an order really fills.
 
 A model is one frozen dataclass with one method. It is its own config section: the value of its `model` field is the
-name that YAML uses, its other fields are the parameters.
+name that YAML uses, its other fields are the parameters. A model of the user's is any object with that method; see
+docs/guides/orders_and_sizing.md.
+
+The formulas are those of other engines, named with each class, without the limits on volume that some of them carry:
+here that is `max_volume_share`, for every model alike.
 """
 
 from __future__ import annotations
@@ -13,10 +17,14 @@ from typing import Literal, Protocol, runtime_checkable
 
 @runtime_checkable
 class SlippageModel(Protocol):
-    """Anything that turns the raw price of a fill into the price paid."""
+    """Anything that turns the raw price of a fill into the price paid.
+
+    Slippage is a cost: the answer is never better than the raw price. A limit order never fills worse than its limit,
+    whatever the model says.
+    """
 
     def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
-        """Return the price paid or received per share.
+        """Return the price paid or received per share, NaN for "no price": the order is rejected with `no_volume`.
 
         Args:
             raw_price: Price the market showed, in account currency per share, > 0.
@@ -28,7 +36,7 @@ class SlippageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoSlippage:
-    """Fills at the raw price."""
+    """Fills at the raw price: `raw`. For comparisons, and for prices that are quotes already."""
 
     model: Literal["none"] = "none"
 
@@ -40,6 +48,8 @@ class NoSlippage:
 @dataclass(frozen=True, slots=True)
 class PercentageSlippage:
     """A constant fraction against the trader: `raw * (1 + rate)` for a buy, `raw * (1 - rate)` for a sell.
+
+    Zipline's `FixedBasisPointsSlippage` (rate = basis points / 10,000), backtrader's `slip_perc`.
 
     Attributes:
         rate: Fraction of the raw price in [0, 1); 0.0005 is 5 basis points.
@@ -59,7 +69,9 @@ class PercentageSlippage:
 
 @dataclass(frozen=True, slots=True)
 class FixedSlippage:
-    """A constant amount per share against the trader: `raw + amount` for a buy, `raw - amount` for a sell.
+    """A constant amount per share against the trader: `raw + amount` for a buy, `max(raw - amount, 0)` for a sell.
+
+    backtrader's `slip_fixed`.
 
     Attributes:
         amount: Account currency per share, >= 0. A sell never receives less than nothing.
@@ -78,7 +90,10 @@ class FixedSlippage:
 
 @dataclass(frozen=True, slots=True)
 class SpreadSlippage:
-    """Half of a constant quoted spread against the trader: `raw + spread / 2` or `raw - spread / 2`.
+    """Half of a constant quoted spread against the trader: `raw + spread / 2`, or `max(raw - spread / 2, 0)`.
+
+    Zipline's `FixedSlippage`; the half-spread cost of Roll, A Simple Implicit Measure of the Effective Bid-Ask Spread
+    in an Efficient Market, Journal of Finance 39 (1984).
 
     Attributes:
         spread: Distance from bid to ask, account currency per share, >= 0.
@@ -100,8 +115,8 @@ class SpreadSlippage:
 class VolumeShareSlippage:
     """Impact that grows with the square of the share of the bar's volume: `raw * (1 +- impact * share^2)`.
 
-    The quadratic model of Zipline's `VolumeShareSlippage`, without its volume limit (see `max_volume_share`). A bar
-    without volume fills nothing: the order is rejected with `no_volume`.
+    `share = |quantity| / volume` of the fill; a buy pays more, a sell receives less, never less than 0. Zipline's
+    `VolumeShareSlippage`. A bar without volume fills nothing: the order is rejected with `no_volume`.
 
     Attributes:
         impact: Fraction of the price at a share of 1, >= 0; Zipline's default is 0.1.

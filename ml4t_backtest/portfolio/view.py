@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.orders import Order
 from ml4t_backtest.core.position import Position
+from ml4t_backtest.core.views import OrderView
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
 class PortfolioView:
     """Read-only view of the account at the current slice, marked at its closes."""
 
-    def __init__(self, ledger: Ledger, market: Market) -> None:
+    def __init__(self, ledger: Ledger, market: Market, working: Callable[[], Sequence[Order]]) -> None:
+        """Look at an account.
+
+        Args:
+            ledger: Cash and holdings.
+            market: Last prices.
+            working: Returns the working orders, in the order they were submitted.
+        """
         self._ledger = ledger
         self._market = market
+        self._working = working
 
     @property
     def cash(self) -> float:
@@ -54,3 +64,7 @@ class PortfolioView:
         """Return the signed shares held of each symbol, aligned with `symbols`."""
         ids = self._market.ids
         return np.array([self._ledger.quantity(ids[symbol]) if symbol in ids else 0.0 for symbol in symbols])
+
+    def orders(self, symbol: str | None) -> list[OrderView]:
+        """Return the working orders of a symbol, of all symbols for None."""
+        return [OrderView.of(order) for order in self._working() if symbol is None or order.symbol == symbol]

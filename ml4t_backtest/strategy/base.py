@@ -6,11 +6,8 @@ engine drains after each callback. Orders made on a slice can fill on later slic
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from datetime import datetime
-from itertools import count
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -19,76 +16,24 @@ import polars as pl
 
 from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.core.orders import (
-    CancelRequest,
-    OrderRequest,
     OrderSide,
     Protection,
     ProtectionTerms,
     ReplaceRequest,
-    Request,
     Sizing,
     Terms,
     TimeInForce,
 )
 from ml4t_backtest.core.position import Position
+from ml4t_backtest.core.views import FillView, OrderView
 from ml4t_backtest.errors import StrategyError
 from ml4t_backtest.portfolio.view import PortfolioView
-from ml4t_backtest.strategy import sizing
+from ml4t_backtest.strategy import arguments, sizing
 from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.history import History
+from ml4t_backtest.strategy.outbox import NotRunning, Outbox
 
 CallbackMode = Literal["batch", "symbol"]
-_AT_MARKET = Terms()
-_UNPROTECTED = Protection()
-
-
-class Outbox:
-    """Order requests on their way to the engine."""
-
-    def __init__(self, ids: Iterator[int]) -> None:
-        """Start empty.
-
-        Args:
-            ids: Source of order ids, shared with whoever else makes orders.
-        """
-        self._ids = ids
-        self._groups = count(1)
-        self._requests: list[Request] = []
-
-    def put(
-        self,
-        symbol: str,
-        sizing: Sizing,
-        amount: float,
-        *,
-        side: OrderSide = "buy",
-        terms: Terms = _AT_MARKET,
-        protection: Protection = _UNPROTECTED,
-        group: int | None = None,
-        closes: bool = False,
-    ) -> int:
-        """Add a request and return its order id."""
-        order_id = next(self._ids)
-        self._requests.append(
-            OrderRequest(order_id, symbol, side, sizing, float(amount), terms, protection, group, closes)
-        )
-        return order_id
-
-    def cancel(self, order_id: int) -> None:
-        """Add a wish to take an order back."""
-        self._requests.append(CancelRequest(order_id))
-
-    def replace(self, request: ReplaceRequest) -> None:
-        """Add a wish to change an order."""
-        self._requests.append(request)
-
-    def new_group(self) -> int:
-        """Return an id for orders that belong together."""
-        return next(self._groups)
-
-    def drain(self) -> list[Request]:
-        """Return the requests since the last call, in order."""
-        requests, self._requests = self._requests, []
-        return requests
 
 
 class Strategy:
@@ -100,8 +45,9 @@ class Strategy:
     ...             self.buy(event.symbol, percent=0.1)
     """
 
-    _portfolio: PortfolioView
-    _outbox: Outbox
+    _portfolio: PortfolioView = NotRunning()  # type: ignore[assignment]
+    _outbox: Outbox = NotRunning()  # type: ignore[assignment]
+    _history: History = NotRunning()  # type: ignore[assignment]
     _signal_columns: tuple[str, ...] = ()
     _indicator_columns: tuple[str, ...] = ()
 
@@ -109,6 +55,7 @@ class Strategy:
         self,
         portfolio: PortfolioView,
         outbox: Outbox,
+        history: History,
         *,
         signals: tuple[str, ...] = (),
         indicators: tuple[str, ...] = (),
@@ -116,6 +63,7 @@ class Strategy:
         """Connect the strategy to a run; called once by the engine before `on_start`."""
         self._portfolio = portfolio
         self._outbox = outbox
+        self._history = history
         self._signal_columns = signals
         self._indicator_columns = indicators
 
@@ -142,8 +90,14 @@ class Strategy:
         """Called once per bar of a slice, in symbol order."""
         raise NotImplementedError
 
+    def on_fill(self, fill: FillView) -> None:
+        """Called for each fill, before the decision of its slice; orders made here go with those of the decision."""
+
+    def on_order(self, order: OrderView) -> None:
+        """Called when an order has ended: filled, cancelled, rejected or expired; in turn with `on_fill`."""
+
     def on_end(self) -> None:
-        """Called once after the last slice."""
+        """Called once after the last slice; orders are errors here."""
 
     # Orders
 
@@ -181,11 +135,11 @@ class Strategy:
             The order id.
 
         Raises:
-            StrategyError: Not exactly one of `quantity` and `percent`, a negative one, or terms that exclude each
-                other.
+            StrategyError: Not exactly one of `quantity` and `percent`, a negative one, terms that exclude each other,
+                or an argument of a wrong type.
         """
-        terms = _terms(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
-        return self._trade(symbol, quantity, percent, "buy", terms, _protection(symbol, protection))
+        terms = arguments.terms_of(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
+        return self._trade(symbol, quantity, percent, "buy", terms, arguments.protection_of(symbol, protection))
 
     def sell(
         self,
@@ -202,8 +156,8 @@ class Strategy:
         **protection: Unpack[ProtectionTerms],
     ) -> int:
         """Sell; the mirror of `buy`. A cash account sells what it holds and refuses the rest."""
-        terms = _terms(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
-        return self._trade(symbol, quantity, percent, "sell", terms, _protection(symbol, protection))
+        terms = arguments.terms_of(symbol, limit, stop, trailing, trailing_percent, market_on_close, tif)
+        return self._trade(symbol, quantity, percent, "sell", terms, arguments.protection_of(symbol, protection))
 
     def submit_batch(
         self,
@@ -224,24 +178,20 @@ class Strategy:
         Returns:
             The order ids, of the orders that were made.
         """
-        terms, shared = Terms(tif=tif), _protection("the batch", protection)
-        pairs = zip(symbols, quantities, strict=True)
+        terms = arguments.terms_of("the batch", None, None, None, None, False, tif)
+        shared = arguments.protection_of("the batch", protection)
+        shares_of = arguments.numbers("a quantity of the batch", quantities)
+        pairs = zip(map(arguments.symbol_name, symbols), shares_of, strict=True)
+        put = self._outbox.put
         return [
-            self._outbox.put(
-                symbol,
-                "quantity",
-                quantity,
-                side="sell" if quantity < 0.0 else "buy",
-                terms=terms,
-                protection=shared,
-            )
-            for symbol, quantity in pairs
-            if quantity != 0.0
+            put(symbol, "quantity", shares, side="sell" if shares < 0.0 else "buy", terms=terms, protection=shared)
+            for symbol, shares in pairs
+            if shares != 0.0
         ]
 
     def cancel(self, order_id: int) -> None:
         """Take a working order back before the next slice; nothing happens when it has ended."""
-        self._outbox.cancel(order_id)
+        self._outbox.cancel(arguments.order_number(order_id))
 
     def replace(
         self,
@@ -259,40 +209,77 @@ class Strategy:
             limit: New limit price.
             stop: New stop price.
         """
-        self._outbox.replace(ReplaceRequest(order_id, quantity, limit, stop))
+        changes = [
+            arguments.optional_number(f"replace: {name}", value)
+            for name, value in (("quantity", quantity), ("limit", limit), ("stop", stop))
+        ]
+        self._outbox.replace(ReplaceRequest(arguments.order_number(order_id), *changes))
 
-    def order_target_quantity(self, symbol: str, quantity: float) -> int:
-        """Trade to a position of `quantity` shares; working orders of the symbol are cancelled."""
-        return self._outbox.put(symbol, "target_quantity", quantity)
+    def order_target_quantity(self, symbol: str, quantity: float, **protection: Unpack[ProtectionTerms]) -> int:
+        """Trade to a position of `quantity` shares; working orders of the symbol are cancelled.
 
-    def order_target_value(self, symbol: str, value: float) -> int:
-        """Trade to a position worth `value` at this slice's close; working orders of the symbol are cancelled."""
-        return self._outbox.put(symbol, "target_value", value)
+        Args:
+            symbol: Instrument.
+            quantity: Shares to hold, negative for a short position.
+            **protection: As for `buy`, for what is opened or added.
+        """
+        return self._target(symbol, "target_quantity", quantity, protection)
 
-    def order_target_percent(self, symbol: str, percent: float) -> int:
-        """Trade to a position worth the fraction `percent` of this slice's equity."""
-        return self._outbox.put(symbol, "target_percent", percent)
+    def order_target_value(self, symbol: str, value: float, **protection: Unpack[ProtectionTerms]) -> int:
+        """Trade to a position worth `value` at this slice's close; otherwise as `order_target_quantity`."""
+        return self._target(symbol, "target_value", value, protection)
+
+    def order_target_percent(self, symbol: str, percent: float, **protection: Unpack[ProtectionTerms]) -> int:
+        """Trade to a position worth the fraction `percent` of this slice's equity; see `order_target_quantity`."""
+        return self._target(symbol, "target_percent", percent, protection)
 
     def close_position(self, symbol: str) -> int:
         """Close whatever is held of a symbol; never opens anything."""
-        return self._outbox.put(symbol, "target_quantity", 0.0, closes=True)
+        return self._outbox.put(arguments.symbol_name(symbol), "target_quantity", 0.0, closes=True)
 
-    def rebalance(self, weights: Mapping[str, float], *, others: Literal["close", "keep"] = "close") -> list[int]:
+    def rebalance(
+        self,
+        weights: Mapping[str, float],
+        *,
+        others: Literal["close", "keep"] = "close",
+        minimum_trade_value: float = 0.0,
+        weight_tolerance: float = 0.0,
+    ) -> list[int]:
         """Trade to fractions of equity, all at once; when cash falls short the buys are cut by one common factor.
+
+        A trade that is left out as too small still cancels the working orders of its symbol, like any target. Closing
+        a position, because its weight is 0 or it is not named, is never left out.
 
         Args:
             weights: Symbol -> fraction of this slice's equity.
             others: What happens to held symbols that are not named.
+            minimum_trade_value: Trades worth less at this slice's close are left out; account currency.
+            weight_tolerance: Symbols whose weight is off by at most this are left as they are; fraction of equity.
 
         Returns:
             The order ids, in symbol order.
         """
-        targets = dict(weights)
+        if others not in ("close", "keep"):
+            raise StrategyError(f"rebalance: others must be 'close' or 'keep', got {others!r}")
+        least = arguments.not_negative("rebalance: minimum_trade_value", minimum_trade_value)
+        tolerance = arguments.not_negative("rebalance: weight_tolerance", weight_tolerance)
+        targets = {
+            arguments.symbol_name(symbol): arguments.number(f"weight of {symbol!r}", each)
+            for symbol, each in weights.items()
+        }
         if others == "close":
             targets = {**dict.fromkeys(self.get_all_positions()["symbol"].to_list(), 0.0), **targets}
         group = self._outbox.new_group()
         return [
-            self._outbox.put(symbol, "target_percent", targets[symbol], group=group, closes=targets[symbol] == 0.0)
+            self._outbox.put(
+                symbol,
+                "target_percent",
+                targets[symbol],
+                group=group,
+                closes=targets[symbol] == 0.0,
+                minimum_value=least,
+                tolerance=tolerance,
+            )
             for symbol in sorted(targets)
         ]
 
@@ -320,9 +307,33 @@ class Strategy:
         """Return the signed shares held of each symbol, aligned with `symbols`."""
         return self._portfolio.quantities(symbols)
 
+    def get_orders(self, symbol: str | None = None) -> list[OrderView]:
+        """Return the working orders of a symbol (of all symbols for None), protective ones included.
+
+        They come in the order of their submission; what this very callback asks for is not among them yet.
+        """
+        return self._portfolio.orders(symbol)
+
     # Helpers
 
-    def calculate_position_size(self, price: float, atr: float, risk_pct: float = 0.02) -> float:
+    def history(self, symbol: str, n: int) -> pl.DataFrame:
+        """Return the last `n` bars of a symbol, the present slice's included, fewer where there are fewer.
+
+        Rows are those of `asset_batch`, oldest first; nothing is later than the present slice. Slices of the warm-up
+        count, bars from before it do not. Bars from before a split that is applied to positions (`adjustment: none`)
+        are put on the present basis: prices divided by the ratio, volume multiplied, so that they compare with
+        today's prices; no bar sees a later split. Dividends, signals and indicators are left as they were.
+
+        Args:
+            symbol: Instrument; an unknown one has no bars.
+            n: Number of bars from 1. A feed that is read once only remembers the last 500 slices.
+
+        Raises:
+            StrategyError: In `on_start`, before the first slice; or for an `n` that cannot be.
+        """
+        return self._history.bars(symbol, n)
+
+    def calculate_position_size(self, price: float | None, atr: float | None, risk_pct: float = 0.02) -> float:
         """Return the whole shares at which a move of one ATR costs `risk_pct` of equity; see `strategy.sizing`."""
         return sizing.calculate_position_size(self.equity, price, atr, risk_pct)
 
@@ -340,56 +351,32 @@ class Strategy:
         terms: Terms,
         protection: Protection,
     ) -> int:
-        if (quantity is None) == (percent is None):
-            raise StrategyError(f"order for {symbol!r}: give exactly one of quantity and percent")
-        amount = quantity if quantity is not None else percent
-        if amount is None or amount < 0.0:
-            raise StrategyError(f"order for {symbol!r}: {amount!r} is negative; the side is in the method's name")
-        sizing: Sizing = "quantity" if quantity is not None else "percent"
-        signed = amount if side == "buy" else -amount
-        return self._outbox.put(symbol, sizing, signed, side=side, terms=terms, protection=protection)
+        amount = arguments.amount_of(symbol, quantity, percent)
+        return self._outbox.put(
+            arguments.symbol_name(symbol),
+            "quantity" if quantity is not None else "percent",
+            amount if side == "buy" else -amount,
+            side=side,
+            terms=terms,
+            protection=protection,
+        )
+
+    def _target(self, symbol: str, sizing: Sizing, amount: float, protection: Mapping[str, Any]) -> int:
+        wanted = arguments.number(f"target for {symbol!r}", amount)
+        return self._outbox.put(
+            arguments.symbol_name(symbol), sizing, wanted, protection=arguments.protection_of(symbol, protection)
+        )
 
 
-def _terms(
-    symbol: str,
-    limit: float | None,
-    stop: float | None,
-    trailing: float | None,
-    trailing_percent: float | None,
-    market_on_close: bool,
-    tif: TimeInForce,
-) -> Terms:
-    trails = [distance for distance in (trailing, trailing_percent) if distance is not None]
-    if len(trails) > 1 or (trails and (limit is not None or stop is not None)):
-        raise StrategyError(f"order for {symbol!r}: a trailing stop takes one distance and neither limit nor stop")
-    if market_on_close and (trails or limit is not None or stop is not None):
-        raise StrategyError(f"order for {symbol!r}: a market-on-close order takes no price")
-    return Terms(limit, stop, trailing, trailing_percent, market_on_close, tif)
-
-
-def _protection(symbol: str, wanted: Mapping[str, Any]) -> Protection:
-    if not wanted:
-        return _UNPROTECTED
-    known = {each.name for each in fields(Protection)}
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            raise StrategyError(
-                f"order for {symbol!r}: unknown argument {name!r}" + (f"; {near[0]!r}?" if near else "")
-            )
-    protection = Protection(**wanted)
-    for pair in (("stop_loss", "stop_loss_percent"), ("take_profit", "take_profit_percent")):
-        if all(getattr(protection, name) is not None for name in pair):
-            raise StrategyError(f"order for {symbol!r}: give one of {pair[0]} and {pair[1]}")
-    return protection
-
-
-def callback_mode(strategy: Strategy) -> CallbackMode:
+def callback_mode(strategy: object) -> CallbackMode:
     """Return which callback a strategy overrides, however it does that.
 
     Raises:
-        StrategyError: It overrides both callbacks, or neither.
+        StrategyError: It overrides both callbacks, or neither, or is no strategy.
     """
+    if not isinstance(strategy, Strategy):
+        what = f"the class {strategy.__name__}" if isinstance(strategy, type) else repr(strategy)
+        raise StrategyError(f"a strategy is an instance of a class derived from Strategy, got {what}")
     batch = _overrides(strategy, "on_timestamp_batch")
     per_symbol = _overrides(strategy, "on_market_data")
     if batch == per_symbol:
@@ -400,5 +387,10 @@ def callback_mode(strategy: Strategy) -> CallbackMode:
     return "batch" if batch else "symbol"
 
 
-def _overrides(strategy: Strategy, name: str) -> bool:
+def listens(strategy: Strategy) -> bool:
+    """Return whether a strategy wants to be told of fills or of orders that end."""
+    return _overrides(strategy, "on_fill") or _overrides(strategy, "on_order")
+
+
+def _overrides(strategy: object, name: str) -> bool:
     return name in vars(strategy) or getattr(type(strategy), name) is not getattr(Strategy, name)

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,8 @@ from ml4t_backtest import BacktestEngine, BacktestResult, MarketEvent, PolarsDat
 from ml4t_backtest import config as package
 from ml4t_backtest.config import (
     BacktestConfig,
-    BacktestSection,
     DatasetConfig,
     ExecutionSection,
-    ReportingSection,
     build_strategy,
     bundled_folder,
     config_from_mapping,
@@ -31,7 +30,7 @@ from ml4t_backtest.config import (
 from ml4t_backtest.config.cost_models import models_of
 from ml4t_backtest.config.loader import read_document
 from ml4t_backtest.errors import ConfigError
-from ml4t_backtest.execution import commission, slippage
+from ml4t_backtest.execution import accounts, commission, guard, slippage
 
 EXAMPLES = ["simple_ml_strategy", "multi_asset_strategy", "regime_switching"]
 MODELS = [each for each in vars(package).values() if isinstance(each, type) and issubclass(each, BaseModel)]
@@ -124,14 +123,108 @@ def test_the_examples_share_dates_capital_and_data(name: str) -> None:
     assert config.reporting.benchmark in config.dataset.context_names
 
 
-def test_the_defaults_of_the_engine_are_those_of_the_configuration() -> None:
-    arguments = inspect.signature(BacktestEngine).parameters
-    execution = ExecutionSection()
+# Argument of the engine -> where a configuration says it. All of them; what a run is handed has no place in a file.
+SAID_BY = {
+    "initial_capital": "backtest.initial_capital",
+    "slippage": "execution.slippage",
+    "commission": "execution.commission",
+    "fractional": "execution.fractional",
+    "lot_size": "execution.lot_size",
+    "on_insufficient_cash": "execution.on_insufficient_cash",
+    "account": "execution.account",
+    "max_volume_share": "execution.max_volume_share",
+    "intrabar_path": "execution.intrabar_path",
+    "end_of_data": "execution.end_of_data",
+    "position_rules": "risk.position",
+    "limits": "risk.portfolio",
+    "corporate_actions": "dataset.corporate_actions",
+    "adjustment": "dataset.adjustment",
+    "delistings": "dataset.delistings",
+    "delisting_after": "execution.delisting_after",
+    "interest_rate": "execution.interest_rate",
+    "state_frequency": "reporting.state_frequency",
+}
+HANDED_OVER = {"feed", "strategy", "on_progress"}
+# What None stands for in Python is written out in YAML.
+STANDS_FOR = {
+    "slippage": slippage.PercentageSlippage(),
+    "commission": commission.PercentageCommission(),
+    "account": accounts.CashAccount(),
+    "position_rules": guard.PositionRules(),
+    "limits": guard.PortfolioLimits(),
+}
 
-    assert arguments["initial_capital"].default == BacktestSection.model_fields["initial_capital"].default
-    for name in set(arguments) & set(ExecutionSection.model_fields) - {"slippage", "commission", "account"}:
-        assert arguments[name].default == getattr(execution, name), name
-    assert arguments["state_frequency"].default == ReportingSection.model_fields["state_frequency"].default
+
+def test_everything_an_engine_takes_can_be_said_in_a_configuration_with_the_same_default() -> None:
+    arguments = inspect.signature(BacktestEngine).parameters
+    config = config_from_mapping(_with_source(), name="mine", folder=Path())
+
+    assert set(SAID_BY) | HANDED_OVER == set(arguments)
+    # `adjustment` has no default in a configuration: nothing is applied twice, or forgotten, by omission.
+    for argument in set(SAID_BY) - {"adjustment"}:
+        said = reduce(getattr, SAID_BY[argument].split("."), config)
+        default = arguments[argument].default
+        assert said == (STANDS_FOR.get(argument) if default is None else default), argument
+
+
+# Key, values that are refused, and what the message allows.
+REFUSED = [
+    ("backtest.initial_capital", [0, -1, "1e6"], "greater than 0|number"),
+    ("execution.fractional", ["yes", 1], "true or false"),
+    ("execution.lot_size", [0, 1.5, True, "100"], "at least 1|whole number"),
+    ("execution.on_insufficient_cash", ["shrink", 1], "clip, reject"),
+    ("execution.account", [{"model": "credit"}], "cash, margin"),
+    (
+        "execution.account",
+        [{"model": "margin", "initial": 0}, {"model": "margin", "initial": 2}],
+        r"fraction in \(0, 1\]",
+    ),
+    (
+        "execution.account",
+        [{"model": "margin", "maintenance_long": 1.5}],
+        r"maintenance_long is a fraction in \(0, 1\]",
+    ),
+    ("execution.account", [{"model": "margin", "borrow_rate": -0.1}], "borrow_rate is a fraction per year >= 0"),
+    ("execution.max_volume_share", [0, 1.5, "all"], "greater than 0|at most 1|number"),
+    ("execution.intrabar_path", ["middle"], "pessimistic, optimistic, ohlc, olhc"),
+    ("execution.end_of_data", ["sell"], "mark, close"),
+    ("execution.delisting_after", [0, 1.5], "at least 1|whole number"),
+    ("execution.interest_rate", ["5%"], "number"),
+    ("risk.position", [{"stop_loss_percent": 1.5}, {"stop_loss_percent": 0}], "above 0 and below 1"),
+    ("risk.position", [{"take_profit_percent": -1}], "take_profit_percent must be a number above 0"),
+    ("risk.position", [{"max_holding_bars": 0}], "max_holding_bars must be a whole number from 1"),
+    ("risk.portfolio", [{"max_drawdown": 20}, {"max_daily_loss": 1}], "above 0 and below 1"),
+    ("risk.portfolio", [{"max_positions": 0}], "max_positions must be a whole number from 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"), [(key, value, allowed) for key, values, allowed in REFUSED for value in values]
+)
+def test_a_wrong_value_is_refused_with_its_key_what_was_found_and_what_is_allowed(
+    key: str, value: Any, allowed: str
+) -> None:
+    section, name = key.split(".")
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping({**_with_source(), section: {name: value}}, name="mine", folder=Path())
+    text = str(caught.value)
+    found = list(value.values())[-1] if isinstance(value, dict) else value
+    assert re.search(rf"<mine>: {key}(\.\w+)?: ", text)
+    assert str(found) in text or str(found).lower() in text
+    assert re.search(allowed, text)
+
+
+def test_all_wrong_limits_of_a_section_are_said_at_once() -> None:
+    limits = {"max_drawdown": 20.0, "max_weight": -1.0, "max_positions": 0}
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping({**_with_source(), "risk": {"portfolio": limits}}, name="mine", folder=Path())
+    assert [name for name in limits if name not in str(caught.value)] == []
+
+
+def test_there_are_lots_or_fractions() -> None:
+    execution = {"lot_size": 100, "fractional": True}
+    with pytest.raises(ConfigError, match=r"execution\.lot_size: found 100; must be 1 where fractional is true"):
+        config_from_mapping({**_with_source(), "execution": execution}, name="mine", folder=Path())
 
 
 def test_an_engine_without_costs_given_charges_those_of_the_configuration() -> None:

@@ -208,9 +208,15 @@ def test_position_size_is_the_smaller_of_risk_and_money(
     assert calculate_position_size(equity, price, atr, risk) == shares
 
 
-@pytest.mark.parametrize("atr", [0.0, -1.0, math.nan])
-def test_position_size_without_a_usable_atr_is_zero(atr: float) -> None:
+@pytest.mark.parametrize("atr", [0.0, -1.0, math.nan, None])
+def test_position_size_without_a_usable_atr_is_zero(atr: float | None) -> None:
     assert calculate_position_size(1_000.0, 10.0, atr) == 0.0
+
+
+@pytest.mark.parametrize("risk", [0.0, -0.02, 2.0, math.nan])
+def test_position_size_at_a_risk_that_is_no_fraction_is_refused(risk: float) -> None:
+    with pytest.raises(StrategyError, match=r"risk_pct is a fraction in \(0, 1\]"):
+        calculate_position_size(1_000.0, 10.0, 1.0, risk)
 
 
 def test_strategy_sizes_with_its_own_equity() -> None:
