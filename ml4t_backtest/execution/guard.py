@@ -77,8 +77,8 @@ class PortfolioLimits:
         max_gross_exposure: Sum of |value|, a fraction of equity.
         max_net_exposure: |Sum of value|, a fraction of equity.
         max_drawdown: Fall of equity from its highest close, a fraction; reaching it closes everything for good.
-        max_daily_loss: Fall of equity since the last session, a fraction; reaching it closes everything and allows
-            no opening until the next session.
+        max_daily_loss: Fall of equity since the last session, a fraction; reaching it closes everything, and what is
+            decided in that session opens nothing.
     """
 
     max_positions: int | None = None
