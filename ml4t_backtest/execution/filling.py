@@ -114,7 +114,9 @@ class Filler:
 
         NaN where the slippage model has no price.
         """
-        volume = 0.0 if chance.row == NO_ROW else self._market.volume(chance.row)
+        # A settlement at the close has no row of its own, but the bar of its slice has a volume.
+        row = self._market.row_of(order.symbol_id) if chance.row == NO_ROW else chance.row
+        volume = 0.0 if row is None else self._market.volume(row)
         return capped(order, self._costs.slippage.fill_price(chance.raw, quantity, volume))
 
     def admitted(self, order: Order, quantity: float, chance: Chance, *, closing: float = 0.0) -> float:
@@ -158,6 +160,8 @@ class Filler:
         """
         size = abs(quantity)
         price = chance.raw if free else self.price(order, chance, quantity)
+        # Only settlements come this far without a price: a position leaves at the end of the data in any case.
+        price = chance.raw if math.isnan(price) else price
         commission = 0.0 if free else self._charge(order, size, price)
         self._traded[order.order_id] = self._traded_with(order, size, price)
         self._volume_used[chance.row] = self._volume_used.get(chance.row, 0.0) + size

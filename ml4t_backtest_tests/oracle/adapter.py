@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -66,20 +66,28 @@ class TapePlayer(Strategy):
 
     def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
         for line in self._tape.get(self._slices[timestamp.date()], ()):
-            self.ids += self._play(line)
+            self.ids += give(self, line, self.ids)
 
-    def _play(self, line: Line) -> list[int]:
-        if line.action == "rebalance":
-            weights = {symbol: float(weight) for symbol, weight in line.weights}
-            return self.rebalance(weights, others=line.others)
-        if line.action in ("cancel", "replace"):
-            if line.nth < len(self.ids):
-                getattr(self, line.action)(self.ids[line.nth], **words(line))
-            return []
-        if line.action.startswith("order_target"):
-            name = line.action.removeprefix("order_target_")
-            return [getattr(self, line.action)(line.symbol, float(getattr(line, name)))]
-        return [getattr(self, line.action)(line.symbol, **words(line))]
+
+def give(strategy: Strategy, line: Line, ids: Sequence[int]) -> list[int]:
+    """Do what a line of a tape says; return the ids of the orders it made.
+
+    Args:
+        strategy: Who orders.
+        line: What is said.
+        ids: The orders that the lines before it made.
+    """
+    if line.action == "rebalance":
+        weights = {symbol: float(weight) for symbol, weight in line.weights}
+        return strategy.rebalance(weights, others=line.others)
+    if line.action in ("cancel", "replace"):
+        if line.nth < len(ids):
+            getattr(strategy, line.action)(ids[line.nth], **words(line))
+        return []
+    if line.action.startswith("order_target"):
+        name = line.action.removeprefix("order_target_")
+        return [getattr(strategy, line.action)(line.symbol, float(getattr(line, name)))]
+    return [getattr(strategy, line.action)(line.symbol, **words(line))]
 
 
 def words(line: Line) -> dict[str, Any]:

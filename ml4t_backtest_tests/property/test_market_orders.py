@@ -1,18 +1,18 @@
 """Random small worlds with random market orders: what holds for every one of them.
 
 After each of these runs the guard in `conftest.py` replays it and compares every fill, state, cash flow and trade.
+All other orders, and what must not matter to a run, have the worlds of `scenes.py`.
 Prices are multiples of 1/64, so that sums and products of them are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from worlds import DAYS, Mode, Price, Slices, Step, actions, bars, closes, opens, rows, run_on, same_tables, script
 
@@ -25,20 +25,11 @@ from ml4t_backtest import (
     PolarsDataFeed,
     Strategy,
 )
+from property.drawn import bounded
 
 SLICES = 8
 Series = list[Price]
 Request = tuple[str, str, float]
-
-
-def bounded(examples: int) -> settings:
-    return settings(
-        derandomize=True,
-        deadline=None,
-        max_examples=examples,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 @dataclass(frozen=True)
@@ -182,51 +173,3 @@ def test_plain_slices_and_prepared_bars_give_the_same_tables(case: Case) -> None
     # A plain feed learns of a symbol with its first bar: until then it is unknown, not merely without a price.
     assume(all(values[0] is not None for values in case.prices.values()))
     assert same_tables(case.run(case.slices()), case.run(case.feed()))
-
-
-@bounded(30)
-@given(case=cases(), chunk=st.sampled_from([1, 2, 3, 5, "1w"]))
-def test_chunk_size_changes_nothing_to_the_bit(case: Case, chunk: int | str) -> None:
-    assert same_tables(case.run(case.feed(chunk=chunk)), case.run(case.feed(chunk="1mo")))
-
-
-@bounded(20)
-@given(case=cases())
-def test_callback_mode_changes_nothing_to_the_bit(case: Case) -> None:
-    batch, symbol = (replace(case, mode=mode) for mode in ("batch", "symbol"))
-    assert same_tables(batch.run(batch.feed()), symbol.run(symbol.feed()))
-
-
-@bounded(20)
-@given(case=cases(), data=st.data())
-def test_order_of_input_rows_changes_nothing_to_the_bit(case: Case, data: st.DataObject) -> None:
-    frame = bars(case.prices)
-    shuffled = frame[data.draw(st.permutations(range(frame.height)))]
-    one, other = (PolarsDataFeed(rows_, bar_label="session") for rows_ in (frame, shuffled))
-    assert same_tables(case.run(one), case.run(other))
-
-
-def until(result: BacktestResult, moment: datetime) -> list[pl.DataFrame]:
-    """Return everything that was recorded up to a moment."""
-    past = pl.col("timestamp") <= moment
-    tables = [frame.filter(past) for frame in (result.fills, result.portfolio_states, result.cash_flows)]
-    # An order's fate may lie in the future, its decision does not (splits change its quantity later).
-    decided = result.orders.filter(pl.col("decision_timestamp") <= moment)
-    ended = result.orders.filter((pl.col("last_timestamp") <= moment) & (pl.col("status") != "expired"))
-    exits = result.trades.filter(pl.col("exit_timestamp") <= moment)
-    return [*tables, decided.select("order_id", "symbol", "side", "decision_timestamp"), ended, exits]
-
-
-@bounded(35)
-@given(case=cases(), data=st.data())
-def test_prices_after_a_moment_change_nothing_up_to_it(case: Case, data: st.DataObject) -> None:
-    day = data.draw(st.integers(0, SLICES - 2))
-    future = {name: values[: day + 1] + data.draw(series)[day + 1 :] for name, values in case.prices.items()}
-    # A symbol must be in the data either way: whether it exists is known beforehand.
-    known = {name for name, values in case.prices.items() if any(values[: day + 1])}
-    present = [{name: values for name, values in world.items() if name in known} for world in (case.prices, future)]
-    orders = [(at, request) for at, request in case.orders if request[1] in known]
-    one, other = (replace(case, prices=world, orders=orders) for world in present)
-    first, second = one.run(one.feed()), other.run(other.feed())
-    for found, expected in zip(until(second, closes(day)), until(first, closes(day)), strict=True):
-        assert found.equals(expected, null_equal=True)
