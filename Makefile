@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo ui test test-long lint types clean help
+.PHONY: demo ui test test-long parity lint types clean help
 
 help:
 	@echo "make demo       install into $(VENV) and run the whole pipeline on the embedded sample"
 	@echo "make ui         the Dagster UI on http://127.0.0.1:3000"
 	@echo "make test       lint, types, tests, doctests, Dagster definitions"
 	@echo "make test-long  the long runs too"
+	@echo "make parity     replay order tapes in four other engines, each in an environment of its own, and compare"
 
 demo: $(VENV)/.installed
 	@$(BIN)/ml4t-backtest demo
@@ -28,8 +29,11 @@ test: $(VENV)/.installed-dev
 test-long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
+parity: $(VENV)/.installed-dev
+	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m parity.run
+
 clean:
-	rm -rf $(VENV) .runs build dist
+	rm -rf $(VENV) .runs .parity build dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

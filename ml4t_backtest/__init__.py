@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         TieredCommission,
     )
     from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
+    from ml4t_backtest.execution.profiles import Profile
     from ml4t_backtest.execution.slippage import (
         FixedSlippage,
         NoSlippage,
@@ -87,6 +88,7 @@ _HOMES = {
         "TieredCommission",
     ),
     "execution.guard": ("PortfolioLimits", "PositionRules"),
+    "execution.profiles": ("Profile",),
     "execution.slippage": (
         "FixedSlippage",
         "NoSlippage",
@@ -129,6 +131,7 @@ __all__ = [
     "PortfolioLimits",
     "Position",
     "PositionRules",
+    "Profile",
     "SignalTimingError",
     "SlippageModel",
     "SpreadSlippage",

@@ -34,13 +34,15 @@ from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
-from ml4t_backtest.execution.accounts import Account, CashAccount
+from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.brackets import IntrabarPath
 from ml4t_backtest.execution.commission import CommissionModel, PercentageCommission
 from ml4t_backtest.execution.custodian import Custody
 from ml4t_backtest.execution.desk import Desk, ExecutionRules
 from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
+from ml4t_backtest.execution.habits import account_of
+from ml4t_backtest.execution.profiles import FillAt, Profile, profile_of, with_fill_at
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
 from ml4t_backtest.execution.trade_tracker import TradeTracker
@@ -104,6 +106,8 @@ class BacktestEngine:
         delistings: pl.DataFrame | None = None,
         delisting_after: int = 10,
         interest_rate: float = 0.0,
+        profile: Profile | str | None = None,
+        fill_at: FillAt | None = None,
         state_frequency: StateFrequency = "slice",
         on_progress: Progress | None = None,
     ) -> None:
@@ -120,7 +124,7 @@ class BacktestEngine:
                 closes all of it. Not together with `fractional`.
             on_insufficient_cash: `clip` or `reject` for all buys; None clips percent, target and rebalance orders and
                 rejects explicit quantities.
-            account: `CashAccount()` (default) or `MarginAccount(...)`.
+            account: `CashAccount()` (default without a profile) or `MarginAccount(...)`.
             max_volume_share: Largest fraction of a bar's volume that a symbol's orders may fill; the rest keeps
                 working. None for no limit.
             intrabar_path: What a bar that holds both stop and target is assumed to reach first: `pessimistic` (the
@@ -133,14 +137,20 @@ class BacktestEngine:
             delistings: Frame `symbol, date, price`: positions are settled at this price at the close of this date.
             delisting_after: Sessions without a bar after which a position is settled at its last close.
             interest_rate: Interest on cash, a fraction per year of 365 days.
+            profile: Rules of another engine, by name (`backtrader@1.9`) or as a value; None for our own. What the
+                profile says about account and cash holds where `account` and `on_insufficient_cash` are None.
+            fill_at: What fills a market order: `next_open`, or `same_close`, the close it was decided at, for which
+                signals must be known before it; None for what the profile says, which is `next_open` for our own.
             state_frequency: Which slices `portfolio_states` shows: every `slice`, or the last one of each `session`,
                 `week` or `month`; the last slice always. Daily returns do not depend on it.
             on_progress: Called after each chunk with the number of slices done.
 
         Raises:
             StrategyError: The strategy overrides both callbacks or neither.
-            ConfigError: An argument is none of what it may be, or a column has a name that the records need.
+            ConfigError: An argument is none of what it may be, arguments contradict each other, or a column has a name
+                that the records need.
             DataValidationError: The corporate actions or the delistings break their schema.
+            SignalTimingError: Orders fill at the close they were decided at, and a signal is not known before it.
         """
         if not (is_number(initial_capital) and initial_capital > 0.0):
             raise ConfigError(f"initial_capital must be a positive finite number, got {initial_capital!r}")
@@ -172,20 +182,24 @@ class BacktestEngine:
             delisting_after=delisting_after,
             interest_rate=interest_rate,
         )
+        self._profile = with_fill_at(profile_of(profile), fill_at)
+        if self._profile.fill_at == "same_close" and isinstance(feed, PolarsDataFeed):
+            feed.require_known_before_close()
         rules = ExecutionRules(
             Costs(
                 watched_slippage(PercentageSlippage() if slippage is None else slippage),
                 watched_commission(PercentageCommission() if commission is None else commission),
                 max_volume_share,
             ),
-            account or CashAccount(),
+            account or account_of(self._profile),
             custody,
             fractional,
-            on_insufficient_cash,
+            self._profile.on_insufficient_cash if on_insufficient_cash is None else on_insufficient_cash,
             intrabar_path,
             position_rules or PositionRules(),
             limits or PortfolioLimits(),
-            lot_size,
+            profile=self._profile,
+            lot_size=lot_size,
         )
         order_ids = count(1)
         self._desk = Desk(self._market, self._ledger, rules, order_ids)
@@ -264,7 +278,7 @@ class BacktestEngine:
         if alive:
             self._tell()
             decide(index)
-            self._desk.entry.accept(self._outbox.drain())
+            self._desk.accept(self._outbox.drain())
         else:
             self._ruined_at = self._market.timestamp
         session = int(chunk.sessions[index])
@@ -290,6 +304,7 @@ class BacktestEngine:
 
     def _notes(self) -> list[str]:
         notes = list(self._feed.notes) if isinstance(self._feed, PolarsDataFeed) else []
+        notes += self._profile.notes()
         if self._ruined_at is not None:
             notes.append(f"ruined: equity fell to zero or below at {to_datetime(self._ruined_at):%Y-%m-%d %H:%M} UTC")
         return notes
@@ -386,6 +401,7 @@ class BacktestEngine:
                 "slices": slices,
                 "symbols": len(symbols),
                 "median_signal_lag_hours": self._seen.median_lag_hours(fills),
+                "fill_at": self._profile.fill_at,
                 "notes": self._notes(),
             },
         )

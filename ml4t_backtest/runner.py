@@ -17,7 +17,7 @@ from ml4t_backtest import __version__
 from ml4t_backtest.config.components import build_components
 from ml4t_backtest.config.dataset_schema import ContextSource, DatasetConfig, DelistingSource, SignalSource
 from ml4t_backtest.config.loader import config_hash, load_config
-from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.config.schema import BacktestConfig, ExecutionSection
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.loading import (
@@ -34,6 +34,7 @@ from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.data.validation import validate
 from ml4t_backtest.engine import BacktestEngine
 from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
 
@@ -76,7 +77,7 @@ def run_prepared(
         fractional=config.execution.fractional,
         lot_size=config.execution.lot_size,
         on_insufficient_cash=config.execution.on_insufficient_cash,
-        account=config.execution.account,
+        account=_account(config.execution),
         max_volume_share=config.execution.max_volume_share,
         intrabar_path=config.execution.intrabar_path,
         end_of_data=config.execution.end_of_data,
@@ -84,6 +85,8 @@ def run_prepared(
         limits=config.risk.portfolio,
         delisting_after=config.execution.delisting_after,
         interest_rate=config.execution.interest_rate,
+        profile=config.execution.profile,
+        fill_at=config.execution.fill_at,
         state_frequency=config.reporting.state_frequency,
         corporate_actions=prepared.corporate_actions,
         adjustment=config.dataset.adjustment,
@@ -235,6 +238,12 @@ def declared_ends(dataset: DatasetConfig) -> pl.DataFrame | None:
 def clock_of(dataset: DatasetConfig) -> BarClock:
     """Return how a data set tells time."""
     return BarClock(dataset.calendar, dataset.timezone, dataset.bar_label, dataset.frequency, dataset.decide_at)
+
+
+def _account(execution: ExecutionSection) -> Account | None:
+    """Return the account a configuration asks for; None where it asks for nothing and a profile brings its own."""
+    own = execution.profile is not None and "account" not in execution.model_fields_set
+    return None if own else execution.account
 
 
 def _timing_notes(dataset: DatasetConfig) -> list[str]:

@@ -52,15 +52,18 @@ class World:
         fractional: bool = False,
         account: Any = None,
         max_volume_share: float | None = None,
+        profile: Any = None,
+        fill_at: Any = None,
         state_frequency: str = "slice",
         **_: Any,
     ) -> World | None:
         """Read the arguments of an engine; None when a replay knows less than they ask for.
 
-        That is: a feed that can be read once only or is too large, credit, a volume cap, states that leave slices out.
+        That is: a feed that can be read once only or is too large, credit, a volume cap, states that leave slices out,
+        the rules of another engine.
         """
         told = account is None and max_volume_share is None and state_frequency == "slice"
-        if iter(feed) is feed or not told:
+        if iter(feed) is feed or not told or profile is not None or fill_at is not None:
             return None
         slices, size = [], 0
         for timestamp, rows, _context in feed:

@@ -16,6 +16,7 @@ from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import CashAccount
 from ml4t_backtest.execution.commission import PercentageCommission
 from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
+from ml4t_backtest.execution.profiles import ProfileName
 from ml4t_backtest.execution.slippage import PercentageSlippage
 
 
@@ -114,6 +115,16 @@ class ExecutionSection(Section):
     end_of_data: Literal["mark", "close"] = Field(
         default="mark",
         description="Positions at the end: mark leaves them open at their last price, close closes them, with costs.",
+    )
+    profile: ProfileName | None = Field(
+        default=None,
+        description="Rules of another engine, with its version, instead of our own; account and on_insufficient_cash "
+        "still hold where they are given.",
+    )
+    fill_at: Literal["next_open", "same_close"] | None = Field(
+        default=None,
+        description="What fills an order at market: next_open, or same_close, the close it was decided at, for which "
+        "signals must be known before it. null: what the profile says, next_open without one.",
     )
     delisting_after: int = Field(
         default=10,

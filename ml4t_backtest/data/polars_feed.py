@@ -17,13 +17,14 @@ from ml4t_backtest.core.chunk import Chunk, slice_offsets
 from ml4t_backtest.core.columns import every_rule_holds
 from ml4t_backtest.core.instants import instants, to_datetime, to_instant
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_frequency
+from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparer import column_names, join_context, join_signals
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
-from ml4t_backtest.data.validation import ValidationLevel, validate
+from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
 from ml4t_backtest.errors import ConfigError, CorruptDatasetError
 
 if TYPE_CHECKING:
@@ -193,6 +194,22 @@ class PolarsDataFeed:
     def _in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
         ordered = rows.sort("timestamp", "symbol")
         return ordered.with_columns(pl.col("symbol").cast(pl.Enum(self.symbols)))
+
+    def require_known_before_close(self) -> None:
+        """Refuse signals and context that are only known at or after the close of a bar that shows them.
+
+        For `fill_at: same_close`; every row is looked at.
+
+        Raises:
+            SignalTimingError: There is one, or the decision itself comes after the close.
+        """
+        stamps = self._slices["timestamp"]
+        rows = self._bars.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
+        late = [*known_too_late(rows, self.signal_columns, "asset_data", self._file)]
+        if self._context is not None:
+            context = self._context.lazy().filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
+            late += known_too_late(context, self.context_columns, "context_data", None)
+        raise_violations(late)
 
     def _as_chunk(self, rows: pl.DataFrame, *, is_last: bool) -> Chunk:
         timestamps, offsets = slice_offsets(rows["timestamp"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 # Less than this is no position: its price, cost and profit would all round to nothing.
 SMALLEST_FRACTION = 1e-9
 _CLOSE_ENOUGH = 2e-16
+_NEARLY = 1e-4
 
 
 def whole_shares(quantity: float) -> float:
@@ -18,6 +19,16 @@ def whole_shares(quantity: float) -> float:
     """
     nearest = float(round(quantity))
     return nearest if same_quantity(quantity, nearest) else float(math.trunc(quantity))
+
+
+def nearly_whole_shares(quantity: float) -> float:
+    """Truncate toward zero, but take what is within 0.0001 of a whole number as that.
+
+    >>> nearly_whole_shares(3.99995), nearly_whole_shares(-5.5)
+    (4.0, -5.0)
+    """
+    nearest = float(round(quantity))
+    return nearest if abs(quantity - nearest) <= _NEARLY else float(math.trunc(quantity))
 
 
 def same_quantity(left: float, right: float) -> bool:

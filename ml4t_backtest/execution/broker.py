@@ -6,18 +6,19 @@ The order of events is a published contract: docs/concepts/event_order.md; the p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from ml4t_backtest.core.fill import Phase
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import Order
+from ml4t_backtest.core.orders import OTHER, Order
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import same_quantity, whole_shares
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath, place_in_path, protective_orders, release
 from ml4t_backtest.execution.filling import Chance, Filler
+from ml4t_backtest.execution.habits import Habits
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.order_types import Bar, Birth, price_at_once, price_inside
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -37,6 +38,7 @@ class Broker:
         journal: Journal,
         filler: Filler,
         account: Account,
+        habits: Habits,
         *,
         path: IntrabarPath,
         fractional: bool,
@@ -48,15 +50,19 @@ class Broker:
         self._journal = journal
         self._filler = filler
         self._account = account
+        self._habits = habits
         self._path = path
         self._fractional = fractional
         self._ids = ids
         self._born: dict[int, Birth] = {}
+        self._asleep: list[Order] = []
+        self._roused = False
 
     def before_open(self) -> None:
         """Step 0: orders past their time in force expire."""
         self._filler.begin_slice()
         self._born.clear()
+        self._asleep.clear()
         for order in self._book:
             if order.tif == "ioc" and order.bars_met > 0:
                 self._book.expire(order, "ioc")
@@ -73,10 +79,8 @@ class Broker:
         candidates: list[Candidate] = []
         for order, row in self._eligible():
             open_ = self._market.price("open", row)
-            order.bars_met += 1
-            if order.kind == "trailing_stop" and order.water is None:
-                order.water = open_
-            raw = price_at_once(order, open_)
+            self._meet(order, open_)
+            raw = price_at_once(order, open_, self._habits.rules)
             if raw is not None:
                 candidates.append((order, Chance(raw, row, "open")))
         self._reduce_then_open(candidates)
@@ -91,6 +95,47 @@ class Broker:
             alive = [(order, row) for order, row in family if order.status == "working"]
             if alive:
                 self._try_inside([order for order, _ in alive], alive[0][1])
+
+    def in_one_pass(self, chance_of: Callable[[Order, Bar, int], Chance | None]) -> None:
+        """Steps 1 and 2 together: try each order at its turn, and all of them again where a fill rouses them.
+
+        Args:
+            chance_of: Where an order fills in a bar, given with its row.
+        """
+        for order, row in self._eligible():
+            self._meet(order, self._market.price("open", row))
+        again = True
+        while again:
+            self._roused = False
+            for order, row in sorted(self._eligible(), key=lambda pair: self._habits.turns.place(pair[0])):
+                chance = chance_of(order, self._bar(row), row) if order.status == "working" else None
+                if chance is not None:
+                    self._execute(order, chance)
+            again = self._roused
+            self._wake()
+
+    def at_same_close(self, *, reducing_first: bool) -> None:
+        """Step 4 under `fill_at: same_close`: what was decided just now meets the close as it would an open.
+
+        Args:
+            reducing_first: Whether orders that reduce a position come first, or each comes at its turn.
+        """
+        self._filler.begin_close()
+        candidates: list[Candidate] = []
+        for order in self._book:
+            row = self._market.row_of(order.symbol_id)
+            if row is None or order.rank != OTHER or order.decision_slice != self._market.timestamp:
+                continue
+            close = self._market.price("close", row)
+            self._meet(order, close)
+            raw = price_at_once(order, close, self._habits.rules)
+            if raw is not None:
+                candidates.append((order, Chance(raw, row, "close")))
+        if reducing_first:
+            self._reduce_then_open(candidates)
+            return
+        for order, chance in sorted(candidates, key=lambda pair: self._habits.turns.place(pair[0])):
+            self._execute(order, chance)
 
     def at_close(self) -> None:
         """Step 3: fill market-on-close orders at the session's last close, orders that reduce a position first."""
@@ -113,6 +158,12 @@ class Broker:
         for order, row in self._eligible():
             if order.kind == "trailing_stop":
                 self._follow(order, row)
+
+    def _meet(self, order: Order, first_price: float) -> None:
+        """Let an order meet a bar: a trailing stop that has no water mark yet begins at the bar's first price."""
+        order.bars_met += 1
+        if order.kind == "trailing_stop" and order.water is None:
+            order.water = first_price
 
     def _eligible(self) -> list[tuple[Order, int]]:
         """Return the working orders whose symbol has a bar that opened at or after their decision."""
@@ -165,7 +216,8 @@ class Broker:
         What the open reached already (or the entry's own price) was there first: nothing else in the bar counts.
         """
         bar, birth = self._bar(row), self._born.get(bracket[0].order_id)
-        found = [(order, price_at_once(order, bar.open if birth is None else birth.price)) for order in bracket]
+        now = bar.open if birth is None else birth.price
+        found = [(order, price_at_once(order, now, self._habits.rules)) for order in bracket]
         hits = [(order, Chance(raw, row, "inside")) for order, raw in found if raw is not None]
         if hits:
             self._execute_in_order(hits)
@@ -173,10 +225,10 @@ class Broker:
         doubtful: list[float | None] = []
         for order in bracket:
             was_triggered = order.triggered
-            raw, in_doubt = price_inside(order, bar, birth)
+            raw, in_doubt = price_inside(order, bar, birth, self._habits.rules)
             doubtful += [raw] if in_doubt else []
             if raw is not None:
-                hits.append((order, Chance(raw, row, _direction(order, raw, was_limit=was_triggered))))
+                hits.append((order, Chance(raw, row, direction_of(order, raw, was_limit=was_triggered))))
         either = len({chance.raw for _, chance in hits}) > 1 and len({order.kind == "limit" for order, _ in hits}) > 1
         if doubtful or either:
             self._journal.doubt(bracket[0].symbol_id, None if None in doubtful else self._filler.ends(hits))
@@ -272,31 +324,51 @@ class Broker:
             self._book.remove(order)
         for other in release(order, size):
             self._book.cancel(other, "oco")
+        if before * order.sign < 0.0:
+            for other in self._habits.lots.closed(order, min(size, abs(before))):
+                self._book.cancel(other, "position_closed")
         if before != 0.0 and before * after <= 0.0:
             self._book.cancel_protection(order.symbol_id)
         opened = abs(after) - (abs(before) if before * after > 0.0 else 0.0)
-        if order.protection and opened > 0.0 and not order.reduce_only:
-            self._protect(order, opened, chance)
+        if opened > 0.0:
+            bracket = self._protect(order, opened, chance) if order.protection and not order.reduce_only else []
+            self._habits.lots.opened(order.symbol_id, opened, bracket)
 
-    def _protect(self, entry: Order, opened: float, chance: Chance) -> None:
+    def _protect(self, entry: Order, opened: float, chance: Chance) -> list[Order]:
         """Bring the bracket of a fill to life; inside the bar it is tested at once against what is left of it."""
-        instant = self._market.open_instant(chance.row) if chance.phase == "open" else self._market.timestamp
+        now = self._market.timestamp
+        instant = self._market.open_instant(chance.row) if chance.phase == "open" else now
         bracket = protective_orders(entry, opened, chance.raw, instant, self._ids)
+        self._habits.turns.adopt(entry, bracket)
+        awake = self._habits.awakening.awake(bracket)
         for order in bracket:
-            order.last_timestamp = self._market.timestamp
+            order.last_timestamp = now
+            order.live_from = instant if awake else now
+            if order.kind == "trailing_stop":
+                order.water = self._habits.water.of_child(entry, chance.raw)
             self._book.submit(order)
-        if chance.phase in _DIRECTIONS:
+        if awake and chance.phase in _DIRECTIONS:
             birth = Birth(chance.raw, _DIRECTIONS[chance.phase])
-            self._born.update((order.order_id, birth) for order in bracket)
+            self._born.update((order.order_id, birth) for order in awake)
             if chance.phase != "open":
-                self._try_inside(bracket, chance.row)
+                self._try_inside(awake, chance.row)
+        self._rouse(entry, bracket, chance.row)
+        return bracket
+
+    def _rouse(self, entry: Order, bracket: Sequence[Order], row: int) -> None:
+        """Let the whole slice be tried again, with what came alive in it, where the rules of brackets say so."""
+        self._asleep += [order for order in bracket if order.live_from == self._market.timestamp]
+        self._roused = self._roused or self._habits.awakening.rouses(entry, bracket, self._bar(row))
+
+    def _wake(self) -> None:
+        """Let brackets that came alive in this slice live in it too, where a fill roused them."""
+        if self._roused:
+            for order in self._asleep:
+                order.live_from = order.decided
 
     def _follow(self, order: Order, row: int) -> None:
         """Move the water mark of a trailing stop to the best price the bar certainly showed while it lived."""
-        bar, birth = self._bar(row), self._born.get(order.order_id)
-        best = bar.high if order.side == "sell" else bar.low
-        if birth is not None and birth.direction not in (None, -order.sign):
-            best = bar.close
+        best = self._habits.water.best(order, self._bar(row), self._born.get(order.order_id))
         water = best if order.water is None else order.water
         order.water = max(water, best) if order.side == "sell" else min(water, best)
 
@@ -304,7 +376,7 @@ class Broker:
         return Bar(*(self._market.price(name, row) for name in ("open", "high", "low", "close")))
 
 
-def _direction(order: Order, raw: float, *, was_limit: bool) -> Phase:
+def direction_of(order: Order, raw: float, *, was_limit: bool) -> Phase:
     """Return whether the market rose or fell to the price at which an order fills inside a bar.
 
     A stop-limit order that this bar triggered and filled at its limit leaves that open.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
 from ml4t_backtest.core.choices import is_number, require_choice
 from ml4t_backtest.core.fill import Fill, LedgerEvent
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order
+from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order, Request
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import Account, CashAccount
 from ml4t_backtest.execution.book import Book
@@ -18,9 +18,13 @@ from ml4t_backtest.execution.broker import Broker
 from ml4t_backtest.execution.custodian import Custodian, Custody
 from ml4t_backtest.execution.filling import Costs, Filler
 from ml4t_backtest.execution.guard import Guard, PortfolioLimits, PositionRules
+from ml4t_backtest.execution.habits import habits_of
 from ml4t_backtest.execution.house_orders import closing_order
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.order_entry import OrderEntry
+from ml4t_backtest.execution.procedures import procedure_of
+from ml4t_backtest.execution.profiles import OURS, Profile
+from ml4t_backtest.execution.screening import screening_of
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
@@ -38,6 +42,7 @@ class ExecutionRules:
         position_rules: Protection that entries get without asking.
         limits: What the portfolio must keep.
         intrabar_path: Which of stop and target a bar that holds both is assumed to reach first.
+        profile: The rules that other engines have otherwise.
     """
 
     costs: Costs
@@ -48,6 +53,7 @@ class ExecutionRules:
     intrabar_path: IntrabarPath = "pessimistic"
     position_rules: PositionRules = field(default_factory=PositionRules)
     limits: PortfolioLimits = field(default_factory=PortfolioLimits)
+    profile: Profile = OURS
     lot_size: int = 1
 
     def __post_init__(self) -> None:
@@ -74,7 +80,8 @@ class Desk:
     """
 
     def __init__(self, market: Market, ledger: Ledger, rules: ExecutionRules, ids: Iterator[int]) -> None:
-        fractional, account = rules.fractional, rules.account
+        fractional, account, profile = rules.fractional, rules.account, rules.profile
+        habits = habits_of(profile, market, ledger)
         self.journal = Journal(market, ledger)
         self.book = Book(market, self.journal.__len__, fractional=fractional)
         self._told = 0
@@ -84,12 +91,13 @@ class Desk:
             self.book,
             account,
             rules.position_rules,
+            habits,
             fractional=fractional,
             lot_size=rules.lot_size,
             on_insufficient_cash=rules.on_insufficient_cash,
         )
         self._guard = Guard(rules.limits, ledger.cash)
-        filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, fractional=fractional)
+        filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, habits, fractional=fractional)
         self._market = market
         self._ledger = ledger
         self._account = account
@@ -101,6 +109,7 @@ class Desk:
             self.journal,
             filler,
             account,
+            habits,
             path=rules.intrabar_path,
             fractional=fractional,
             ids=ids,
@@ -117,6 +126,9 @@ class Desk:
             ids=ids,
         )
 
+        self._procedure = procedure_of(profile, self._broker, habits.rules)
+        self._screening = screening_of(profile, market, ledger, self.book, rules.costs.commission)
+
     def warm_up(self) -> None:
         """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
         self._custodian.apply_actions()
@@ -131,8 +143,7 @@ class Desk:
     def trade(self) -> None:
         """Steps 1 and 2: the open, then the inside of the bars."""
         self._market.take_opens()
-        self._broker.at_open()
-        self._broker.inside()
+        self._procedure.trade()
 
     def close(self) -> bool:
         """Step 3: orders at the close, marks, settlements, margin calls. Return whether the account still lives."""
@@ -152,6 +163,13 @@ class Desk:
         if self._guard.watches_equity and self._guard.must_flatten(value, self._market.session):
             self._flatten()
         return True
+
+    def accept(self, requests: Iterable[Request]) -> None:
+        """Step 4: take in what the strategy decided."""
+        known = len(self.book.orders)
+        self.entry.accept(requests)
+        self._screening.screen(self.book.orders[known:])
+        self._procedure.decided()
 
     def keep_news(self) -> None:
         """From now on remember what `news` returns."""

@@ -14,8 +14,8 @@ from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_adm
 from ml4t_backtest.execution.brackets import entry_levels
 from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.guard import Guard
+from ml4t_backtest.execution.habits import Habits
 from ml4t_backtest.execution.journal import Journal
-from ml4t_backtest.execution.order_types import capped
 from ml4t_backtest.execution.slippage import SlippageModel
 from ml4t_backtest.portfolio.ledger import Ledger
 
@@ -64,9 +64,11 @@ class Filler:
         costs: Costs,
         account: Account,
         guard: Guard,
+        habits: Habits,
         *,
         fractional: bool,
     ) -> None:
+        self._habits = habits
         self._market = market
         self._ledger = ledger
         self._journal = journal
@@ -117,7 +119,9 @@ class Filler:
         # A settlement at the close has no row of its own, but the bar of its slice has a volume.
         row = self._market.row_of(order.symbol_id) if chance.row == NO_ROW else chance.row
         volume = 0.0 if row is None else self._market.volume(row)
-        return capped(order, self._costs.slippage.fill_price(chance.raw, quantity, volume))
+        slipped = self._costs.slippage.fill_price(chance.raw, quantity, volume)
+        price = self._habits.slips.price(order, chance.raw, quantity, slipped)
+        return self._habits.slip_cap.cap(order, chance.raw, price, chance.row)
 
     def admitted(self, order: Order, quantity: float, chance: Chance, *, closing: float = 0.0) -> float:
         """Return how many of `quantity` > 0 shares the account can open or add, at the prices they would fill at.

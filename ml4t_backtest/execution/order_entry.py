@@ -19,9 +19,9 @@ from ml4t_backtest.core.orders import (
     Terms,
 )
 from ml4t_backtest.execution.accounts import Account
-from ml4t_backtest.execution.affordability import whole_shares
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.guard import PositionRules
+from ml4t_backtest.execution.habits import Habits
 from ml4t_backtest.portfolio.ledger import Ledger
 
 _TARGETS = ("target_quantity", "target_value", "target_percent")
@@ -47,6 +47,7 @@ class OrderEntry:
         book: Book,
         account: Account,
         rules: PositionRules,
+        habits: Habits,
         *,
         fractional: bool,
         lot_size: int,
@@ -57,6 +58,7 @@ class OrderEntry:
         self._book = book
         self._account = account
         self._rules = rules
+        self._habits = habits
         self._fractional = fractional
         self._lot_size = lot_size
         self._on_insufficient_cash = on_insufficient_cash
@@ -101,8 +103,9 @@ class OrderEntry:
             decision_slice=market.timestamp,
             decision_row=NO_ROW if symbol_id == NO_ROW else market.run_row_of(symbol_id),
             kind=terms.kind,
-            limit=terms.limit,
-            stop=terms.stop,
+            limit=self._habits.grid.limit(terms.limit, is_buy=request.side == "buy"),
+            stop=self._habits.grid.stop(terms.stop, is_buy=request.side == "buy"),
+            water=None if symbol_id == NO_ROW else self._habits.water.at_decision(market.mark(symbol_id)),
             trail_amount=terms.trail_amount,
             trail_percent=terms.trail_percent,
             tif=terms.tif,
@@ -157,7 +160,7 @@ class OrderEntry:
 
     def _rounded(self, quantity: float) -> float:
         """Truncate toward zero to what is traded: whole lots, or anything in a fractional account."""
-        return quantity if self._fractional else self._lot_size * whole_shares(quantity / self._lot_size)
+        return quantity if self._fractional else self._lot_size * self._habits.whole(quantity / self._lot_size)
 
     def _wanted(self, request: OrderRequest, equity: float, mark: float) -> float:
         """Return the shares asked for: to trade for plain orders, to hold for targets."""
@@ -174,9 +177,9 @@ class OrderEntry:
             order.reason, order.detail = "invalid_replacement", f"{request}"
             return
         if request.limit is not None and order.limit is not None:
-            order.limit = request.limit
+            order.limit = self._habits.grid.limit(request.limit, is_buy=order.side == "buy")
         if request.stop is not None and order.stop is not None:
-            order.stop = request.stop
+            order.stop = self._habits.grid.stop(request.stop, is_buy=order.side == "buy")
         if request.quantity is not None:
             left = request.quantity - order.filled_quantity
             order.quantity = order.sign * self._rounded(left)

@@ -7,6 +7,7 @@ docs/concepts/fill_prices.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -136,7 +137,8 @@ class MarketOnClose:
         return None
 
 
-RULES: dict[OrderKind, Rule] = {
+Rules = Mapping[OrderKind, Rule]
+RULES: Rules = {
     "market": Market(),
     "limit": Limit(),
     "stop": Stop(),
@@ -146,24 +148,25 @@ RULES: dict[OrderKind, Rule] = {
 }
 
 
-def price_at_once(order: Order, price: float) -> float | None:
+def price_at_once(order: Order, price: float, rules: Rules = RULES) -> float | None:
     """Return the raw price at which an order fills where the market stands at `price`, None where it does not."""
-    return _seen_back(order, RULES[order.kind].at_once(order, _levels(order), order.sign * price))
+    return _seen_back(order, rules[order.kind].at_once(order, _levels(order), order.sign * price))
 
 
-def price_inside(order: Order, bar: Bar, birth: Birth | None = None) -> tuple[float | None, bool]:
+def price_inside(order: Order, bar: Bar, birth: Birth | None = None, rules: Rules = RULES) -> tuple[float | None, bool]:
     """Return the raw price at which an order fills after the open, and whether the bar leaves that open.
 
     Args:
         order: A working order; notes whether its stop was triggered.
         bar: The whole bar.
         birth: How the order came alive in this bar; None for one that lived before it.
+        rules: Rule of every order type.
     """
     sign, levels, seen = order.sign, _levels(order), bar.seen_by(order.sign)
     if birth is None or birth.direction is None:
-        return _seen_back(order, RULES[order.kind].inside(order, levels, seen)), False
+        return _seen_back(order, rules[order.kind].inside(order, levels, seen)), False
     travel = int(sign) * birth.direction
-    price = RULES[order.kind].inside(order, levels, rest_of_bar(seen, levels, travel))
+    price = rules[order.kind].inside(order, levels, rest_of_bar(seen, levels, travel))
     doubtful = (travel <= 0 and seen.high >= levels.stop) or (travel >= 0 and seen.low <= levels.limit)
     return _seen_back(order, price), doubtful
 

@@ -51,7 +51,7 @@ def _broken(result: BacktestResult) -> Iterator[str]:
     yield from _rows_hold(trades, pl.col("pnl_net") - parts, "pnl_net = gross - cost + dividends - fees", tolerance)
     yield from _costs(trades, fills, tolerance)
     yield from _excursions(trades)
-    yield from _order_of_time(fills)
+    yield from _order_of_time(fills, at_own_close=result.facts.get("fill_at") == "same_close")
 
 
 def _costs(trades: pl.DataFrame, fills: pl.DataFrame, tolerance: float) -> Iterator[str]:
@@ -71,10 +71,13 @@ def _excursions(trades: pl.DataFrame) -> Iterator[str]:
         yield "max_adverse_pct <= max_favorable_pct"
 
 
-def _order_of_time(fills: pl.DataFrame) -> Iterator[str]:
+def _order_of_time(fills: pl.DataFrame, *, at_own_close: bool) -> Iterator[str]:
+    """Check that nothing fills before its decision; the very slice fills at its close only, where that is asked."""
     if not fills.filter(pl.col("fill_instant") < pl.col("decision_timestamp")).is_empty():
         yield "decision_timestamp <= fill_instant"
     traded = fills.filter(pl.col("phase") != "settled")
+    if at_own_close:
+        traded = traded.filter((pl.col("phase") != "close") | (pl.col("timestamp") < pl.col("decision_timestamp")))
     if not traded.filter(pl.col("timestamp") <= pl.col("decision_timestamp")).is_empty():
         yield "every fill's slice is after its decision"
     if not fills["timestamp"].is_sorted():
