@@ -41,7 +41,7 @@ from ml4t_backtest.execution.custodian import Custody
 from ml4t_backtest.execution.desk import Desk, ExecutionRules
 from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
-from ml4t_backtest.execution.habits import account_of
+from ml4t_backtest.execution.knobs.habits import account_of
 from ml4t_backtest.execution.profiles import FillAt, Profile, profile_of, with_fill_at
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel

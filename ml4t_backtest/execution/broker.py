@@ -18,8 +18,8 @@ from ml4t_backtest.execution.affordability import same_quantity, whole_shares
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath, place_in_path, protective_orders, release
 from ml4t_backtest.execution.filling import Chance, Filler
-from ml4t_backtest.execution.habits import Habits
 from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.execution.knobs.habits import Habits
 from ml4t_backtest.execution.order_types import Bar, Birth, price_at_once, price_inside
 from ml4t_backtest.portfolio.ledger import Ledger
 

@@ -18,13 +18,13 @@ from ml4t_backtest.execution.broker import Broker
 from ml4t_backtest.execution.custodian import Custodian, Custody
 from ml4t_backtest.execution.filling import Costs, Filler
 from ml4t_backtest.execution.guard import Guard, PortfolioLimits, PositionRules
-from ml4t_backtest.execution.habits import habits_of
 from ml4t_backtest.execution.house_orders import closing_order
 from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.execution.knobs.habits import habits_of
+from ml4t_backtest.execution.knobs.procedures import procedure_of
+from ml4t_backtest.execution.knobs.screening import screening_of
 from ml4t_backtest.execution.order_entry import OrderEntry
-from ml4t_backtest.execution.procedures import procedure_of
 from ml4t_backtest.execution.profiles import OURS, Profile
-from ml4t_backtest.execution.screening import screening_of
 from ml4t_backtest.portfolio.ledger import Ledger
 
 

@@ -14,8 +14,8 @@ from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_adm
 from ml4t_backtest.execution.brackets import entry_levels
 from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.guard import Guard
-from ml4t_backtest.execution.habits import Habits
 from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.execution.knobs.habits import Habits
 from ml4t_backtest.execution.slippage import SlippageModel
 from ml4t_backtest.portfolio.ledger import Ledger
 

@@ -21,7 +21,7 @@ from ml4t_backtest.core.orders import (
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.guard import PositionRules
-from ml4t_backtest.execution.habits import Habits
+from ml4t_backtest.execution.knobs.habits import Habits
 from ml4t_backtest.portfolio.ledger import Ledger
 
 _TARGETS = ("target_quantity", "target_value", "target_percent")

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.execution.accounts import Account, CashAccount
 from ml4t_backtest.execution.affordability import nearly_whole_shares, whole_shares
-from ml4t_backtest.execution.lots import Lots, lots_of
+from ml4t_backtest.execution.knobs.lots import Lots, lots_of
+from ml4t_backtest.execution.knobs.peer_accounts import BoundlessAccount, FullMarginAccount, ShortProceedsAccount
+from ml4t_backtest.execution.knobs.peer_orders import rules_of
+from ml4t_backtest.execution.knobs.price_rules import PriceGrid, SlipCap, Slips, grid_of, slip_cap_of, slips_of
+from ml4t_backtest.execution.knobs.turns import Turns, turns_of
+from ml4t_backtest.execution.knobs.wakefulness import Awakening, WaterMarks, awakening_of, water_marks_of
 from ml4t_backtest.execution.order_types import Rules
-from ml4t_backtest.execution.peer_accounts import BoundlessAccount, FullMarginAccount, ShortProceedsAccount
-from ml4t_backtest.execution.peer_orders import rules_of
-from ml4t_backtest.execution.price_rules import PriceGrid, SlipCap, Slips, grid_of, slip_cap_of, slips_of
 from ml4t_backtest.execution.profiles import Profile
-from ml4t_backtest.execution.turns import Turns, turns_of
-from ml4t_backtest.execution.wakefulness import Awakening, WaterMarks, awakening_of, water_marks_of
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
