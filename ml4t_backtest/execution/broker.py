@@ -42,6 +42,7 @@ class Broker:
         *,
         path: IntrabarPath,
         fractional: bool,
+        lot_size: int,
         ids: Iterator[int],
     ) -> None:
         self._market = market
@@ -53,6 +54,7 @@ class Broker:
         self._habits = habits
         self._path = path
         self._fractional = fractional
+        self._lot_size = lot_size
         self._ids = ids
         self._born: dict[int, Birth] = {}
         self._asleep: list[Order] = []
@@ -261,7 +263,9 @@ class Broker:
         # What is left of fractions after several fills may miss the position by a rounding error.
         size = held if same_quantity(size, held) else size
         if not self._has_price(order, chance):
-            self._book.refuse(order, "no_volume", "the slippage model has no price for a bar without volume")
+            # What protects or has to close waits for a bar with volume.
+            if order.rank == OTHER:
+                self._book.refuse(order, "no_volume", "the slippage model has no price for a bar without volume")
             return
         closing = min(size, held)
         self._filler.hold_back(order, closing, chance)
@@ -292,6 +296,7 @@ class Broker:
             return 0.0
         most = wanted if factor == 1.0 else self._round(wanted * factor)
         admitted = self._filler.admitted(order, most, chance, closing=closing) if most > 0.0 else 0.0
+        admitted = admitted if admitted == wanted else self._round(admitted)
         return 0.0 if admitted < wanted and order.on_insufficient_cash == "reject" else admitted
 
     def _cut_to_money(self, order: Order, size: float, wanted: float, chance: Chance) -> None:
@@ -305,7 +310,8 @@ class Broker:
             self._cut(order, size, "clipped_to_cash" if clipped else reason, detail)
 
     def _round(self, quantity: float) -> float:
-        return quantity if self._fractional else whole_shares(quantity)
+        """Truncate what money leaves of an order to whole lots."""
+        return quantity if self._fractional else self._lot_size * whole_shares(quantity / self._lot_size)
 
     def _cut(self, order: Order, size: float, reason: str, detail: str) -> None:
         """Reduce what an order still has to fill to `size` and write down why."""

@@ -112,6 +112,7 @@ class Desk:
             habits,
             path=rules.intrabar_path,
             fractional=fractional,
+            lot_size=rules.lot_size,
             ids=ids,
         )
         self._custodian = Custodian(

@@ -64,7 +64,10 @@ def scene(number: int, features: Collection[str] = worlds.FEATURES, *, plain: bo
     if plain or rng.random() < 0.5:
         return made
     ends = _ends(rng, world) if rng.random() < 0.3 else ()
-    return replace(made, world=replace(world, delistings=ends), extras=_extras(rng))
+    extras = _extras(rng)
+    if not world.fractional and rng.random() < 0.3:
+        extras["lot_size"] = rng.choice([4, 10])
+    return replace(made, world=replace(world, delistings=ends), extras=extras)
 
 
 def _ends(rng: Random, world: World) -> tuple[tuple[str, int, F], ...]:

@@ -155,6 +155,7 @@ DEFECTS: dict[str, Defect] = {
     "test_orders_that_only_reduce_never_open": _nothing_placed,
     "test_a_cash_account_is_never_short": _changed("fills", quantity=pl.col("quantity") + pl.col("fill_id")),
     "test_whole_share_accounts_trade_and_hold_whole_shares": _changed("fills", quantity=pl.col("quantity") + 0.5),
+    "test_positions_are_opened_in_whole_lots": _off("fills", "quantity"),
     "test_reducing_orders_go_first_at_the_open": OPENING_FIRST,
     "test_an_order_fills_what_its_record_says_and_no_more_than_asked": _off("orders", "filled_quantity"),
     "test_every_order_ends_and_one_that_did_not_fill_says_why": _changed("orders", status="working"),

@@ -74,22 +74,25 @@ def test_a_stop_order_does_not_fill_before_its_stop_was_touched(life: Life) -> I
 
 @invariant
 def test_a_trailing_stop_keeps_its_distance_from_the_best_price_before_the_bar(life: Life) -> Iterator[str]:
-    """A sell: never above (highest high of earlier bars, or the first open) less the distance."""
+    """A sell fills raw at min(open, level): the highest high of earlier bars, or the first open, less the distance.
+
+    What the volume of an earlier bar left of a triggered one is a market order since.
+    """
     for move, line in _of_the_tape(life):
         if line.trailing_amount is None and line.trailing_percent is None:
             continue
         fill, order_id = move.fill, move.fill["order_id"]
         lived = life.lived(line.symbol, life.placed[order_id].now, move.now)
         scaled = [(now, life.ratio(line.symbol, now, move.now), bar) for now, bar in lived]
-        first = scaled[0][2].open / scaled[0][1]
+        first, (_, _, today) = scaled[0][2].open / scaled[0][1], scaled[-1]
         before = [(bar.low if move.sign > 0 else bar.high) / ratio for now, ratio, bar in scaled if now < move.now]
         best = move.sign * min(move.sign * price for price in [first, *before])
         distance = life.level(order_id, "trailing_amount", move.now) or best * float(line.trailing_percent or 0)
         level = best + move.sign * distance
-        # What the volume of an earlier bar left of a triggered one is a market order since.
+        wanted = move.sign * max(move.sign * today.open, move.sign * level)
         is_rest = life.world.max_volume_share is not None and len(before) > 0 and fill["phase"] == "open"
-        if move.sign * (fill["raw_price"] - level) < -1e-9 and not is_rest:
-            yield f"fills: {fill['fill_id']} at {fill['raw_price']}, level {level}"
+        if not near(fill["raw_price"], wanted) and not is_rest:
+            yield f"fills: {fill['fill_id']} at {fill['raw_price']}, open {today.open}, level {level}"
 
 
 @invariant

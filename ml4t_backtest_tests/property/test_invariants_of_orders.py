@@ -38,6 +38,24 @@ def test_whole_share_accounts_trade_and_hold_whole_shares(life: Life) -> Iterato
 
 
 @invariant
+def test_positions_are_opened_in_whole_lots(life: Life) -> Iterator[str]:
+    """What a fill opens is a multiple of lot_size; closing is free of lots.
+
+    Left out: splits, which make broken lots of whole ones, and what a volume cap fills.
+    """
+    lot = life.scene.extras.get("lot_size", 1)
+    if (
+        lot == 1
+        or life.world.max_volume_share is not None
+        or any(action.kind == "split" for action in life.world.actions)
+    ):
+        return
+    for move in life.moves:
+        if move.closing == 0.0 and move.opening % lot:
+            yield f"fills: {move.fill['fill_id']} opens {move.opening} in lots of {lot}"
+
+
+@invariant
 def test_reducing_orders_go_first_at_the_open(life: Life) -> Iterator[str]:
     """Once something has opened at an open, only what this open brought is reduced there any more."""
     opened: set[int] = set()

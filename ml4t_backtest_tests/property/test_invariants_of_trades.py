@@ -154,7 +154,7 @@ def test_adverse_and_favourable_excursion_enclose_the_return(life: Life) -> Iter
 def test_excursions_take_in_every_bar_between_and_nothing_that_never_was(life: Life) -> Iterator[str]:
     """Extremes of the full bars between entry and exit are in them; none lies beyond the bars from entry to exit.
 
-    Prices are those of the exit's share basis; fills count with their raw prices.
+    Of the exit bar only the open counts, and of all bars the raw prices of fills. Prices are on the exit's share basis.
     """
     for row in life.trades:
         symbol, entry = row["symbol"], life.at(row["entry_timestamp"])
@@ -165,9 +165,13 @@ def test_excursions_take_in_every_bar_between_and_nothing_that_never_was(life: L
         for price in surely:
             if not _within(price, lowest, highest):
                 yield f"trades: {row['trade_id']} has not seen {price}"
-        whole = [(now, bar) for now, bar in life.lived(symbol, entry - 1, end)]
+        # A settlement comes after the close, so that its bar was lived through.
+        inside = row["status"] != "open" and row["exit_reason"] not in ("delisted", "end_of_data")
+        whole = life.lived(symbol, entry - 1, end - inside)
         at_most = [price / life.ratio(symbol, now, end) for now, bar in whole for price in (bar.low, bar.high)]
+        at_most += [bar.open for _, bar in life.lived(symbol, end - 1, end)]
         at_most += _raw_prices(life, symbol, entry, end)
+        at_most += _marks(life, symbol, range(entry, end + 1 - inside), end)
         for price in (lowest, highest):
             if not _within(price, min(at_most), max(at_most)):
                 yield f"trades: {row['trade_id']} has seen {price}, which never was"
@@ -309,18 +313,18 @@ def _seen(row: Row) -> tuple[float, float]:
 
 
 def _raw_prices(life: Life, symbol: str, entry: int, end: int) -> list[float]:
-    """Return raw prices of the symbol's fills and its marks between two slices, on the share basis of the later one."""
-    raws = [
+    """Return raw prices of a symbol's fills between two slices, on the share basis of the later one."""
+    return [
         move.fill["raw_price"] / life.ratio(symbol, move.now, end)
         for move in life.moves
         if move.fill["symbol"] == symbol and entry <= move.now <= end
     ]
-    marks = [
-        life.evenings[now].marks[symbol] / life.ratio(symbol, now, end)
-        for now in range(entry, end + 1)
-        if symbol in life.evenings[now].marks
-    ]
-    return [*raws, *marks]
+
+
+def _marks(life: Life, symbol: str, slices: range, end: int) -> list[float]:
+    """Return the last closes of a symbol after some slices, on the share basis of slice `end`."""
+    known = [now for now in slices if symbol in life.evenings[now].marks]
+    return [life.evenings[now].marks[symbol] / life.ratio(symbol, now, end) for now in known]
 
 
 def _within(price: float, lowest: float, highest: float) -> bool:

@@ -39,7 +39,7 @@ def test_prices_times_k_and_quantities_over_k_leave_all_money_as_it_is(scene: Sc
 
     Holds for every order type, both accounts and all costs.
     """
-    scene = replace(scene, world=replace(scene.world, fractional=True))
+    scene = _fractional(scene)
     world = _in_other_units(scene.world, k)
     tape = _each(scene.tape, lambda line: _scaled(line, {**dict.fromkeys(PRICES, k), "quantity": 1 / k}))
     other = replace(scene, world=world, tape=tape)
@@ -53,8 +53,7 @@ def test_doubled_capital_trades_and_earns_double(scene: Scene, k: F) -> None:
 
     Holds for every order type, both accounts and all costs but tiers, whose bounds are amounts.
     """
-    extras = {name: value for name, value in scene.extras.items() if name != "commission"}
-    scene = replace(scene, world=replace(scene.world, fractional=True), extras=extras)
+    scene = _fractional(scene, without="commission")
     tape = _each(scene.tape, lambda line: _scaled(line, {"quantity": k, "value": k}))
     other = replace(scene, world=_of_capital(scene.world, k), tape=tape)
     _agree(scene, live(scene).result, live(other).result, {"shares": float(k), MONEY: float(k)})
@@ -200,6 +199,12 @@ def _agree(
 
 def _each(tape: Tape, change: Any) -> Tape:
     return {now: tuple(change(line) for line in lines) for now, lines in tape.items()}
+
+
+def _fractional(scene: Scene, *, without: str = "") -> Scene:
+    """Return a scene that trades parts of shares, without an option that knows amounts."""
+    extras = {name: value for name, value in scene.extras.items() if name not in ("lot_size", without)}
+    return replace(scene, world=replace(scene.world, fractional=True), extras=extras)
 
 
 def _scaled(line: Line, factors: Mapping[str, F]) -> Line:

@@ -125,6 +125,34 @@ def test_a_bar_without_volume_fills_nothing_under_a_cap_and_rejects_under_an_imp
     assert rejected["reason"].to_list() == ["no_volume"]
 
 
+def test_what_protects_waits_for_volume() -> None:
+    # Stopped at 95 on a bar without volume: no price. The next bar opens at 90, with 1,000 shares.
+    bars = pl.DataFrame(
+        [
+            (day, "A", *map(float, prices), volume)
+            for day, prices, volume in zip(
+                DAYS,
+                [FLAT, FLAT, (100, 100, 90, 92), (90, 90, 90, 90)],
+                [1e3, 1e3, 0.0, 1e3],
+                strict=False,
+            )
+        ],
+        schema=["timestamp", "symbol", "open", "high", "low", "close", "volume"],
+        orient="row",
+    )
+    strategy = Plan({0: lambda s: s.buy("A", 10, stop_loss=95)})
+    costs = {"slippage": VolumeShareSlippage(0.0), "commission": NoCommission(), "initial_capital": 10_000.0}
+    found = BacktestEngine(PolarsDataFeed(bars, bar_label="session"), strategy, **costs).run()
+    assert found.trades.select("exit_reason", "exit_price").row(0) == ("stop_loss", 90)
+
+
+def test_a_position_left_at_the_end_has_a_price_under_an_impact_model() -> None:
+    # Ten of the last bar's 1,000 shares: 100 x (1 - 0.1 x (10 / 1000)^2) = 99.999.
+    plan = {0: lambda s: s.buy("A", 10)}
+    found = run([FLAT] * 3, plan, end_of_data="close", slippage=VolumeShareSlippage(0.1))
+    assert found.trades["exit_price"].to_list() == [pytest.approx(99.999, abs=1e-12)]
+
+
 def test_a_short_position_earns_when_the_price_falls_and_pays_the_borrow_fee() -> None:
     plan = {0: lambda s: s.sell("A", 10), 3: lambda s: s.close_position("A")}
     found = run([FLAT, FLAT, FLAT, FLAT, (90, 90, 90, 90)], plan, account=MarginAccount(borrow_rate=0.365))

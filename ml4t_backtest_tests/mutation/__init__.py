@@ -1,0 +1,1 @@
+"""How many small defects the tests notice: `python -m mutation.run`."""
