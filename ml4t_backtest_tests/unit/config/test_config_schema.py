@@ -142,6 +142,8 @@ SAID_BY = {
     "delistings": "dataset.delistings",
     "delisting_after": "execution.delisting_after",
     "interest_rate": "execution.interest_rate",
+    "profile": "execution.profile",
+    "fill_at": "execution.fill_at",
     "state_frequency": "reporting.state_frequency",
 }
 HANDED_OVER = {"feed", "strategy", "on_progress"}
@@ -173,6 +175,8 @@ REFUSED = [
     ("execution.fractional", ["yes", 1], "true or false"),
     ("execution.lot_size", [0, 1.5, True, "100"], "at least 1|whole number"),
     ("execution.on_insufficient_cash", ["shrink", 1], "clip, reject"),
+    ("execution.profile", ["backtrader@1.8", "zipline"], "backtrader@1.9, vectorbt@1.2, zipline@3, backtesting.py@0.6"),
+    ("execution.fill_at", ["next_close", "close"], "next_open, same_close"),
     ("execution.account", [{"model": "credit"}], "cash, margin"),
     (
         "execution.account",
