@@ -87,7 +87,8 @@ def raw_schema(loaded: pa.DataFrameSchema, columns: Sequence[str]) -> pa.DataFra
 def loaded_schemas(dataset: DatasetConfig, kind: RawKind) -> dict[str, pa.DataFrameSchema]:
     """Return the schema of each loaded table of a data set; one without values where it has no such source."""
     if kind == "prices":
-        return {"prices": schemas.prices_schema()}
+        universe = {"universe": schemas.universe_schema()} if dataset.universe else {}
+        return {"prices": schemas.prices_schema(), **universe}
     if kind == "corporate_actions":
         return {kind: schemas.corporate_actions_schema()}
     sources = dataset.signals if kind == "signals" else dataset.context

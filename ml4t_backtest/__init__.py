@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ml4t_backtest.core.position import Position
     from ml4t_backtest.core.trade import Trade
     from ml4t_backtest.core.views import FillView, OrderView
-    from ml4t_backtest.data.loading import ValueSource
     from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
     from ml4t_backtest.data.preparer import DataPreparer
     from ml4t_backtest.datasets.registry import list_datasets
@@ -62,7 +61,6 @@ _HOMES = {
     "core.position": ("Position",),
     "core.trade": ("Trade",),
     "core.views": ("FillView", "OrderView"),
-    "data.loading": ("ValueSource",),
     "data.polars_feed": ("DataFeed", "PolarsDataFeed"),
     "data.preparer": ("DataPreparer",),
     "datasets.registry": ("list_datasets",),
@@ -140,7 +138,6 @@ __all__ = [
     "TieredCommission",
     "Trade",
     "UnsafePathError",
-    "ValueSource",
     "Violation",
     "VolumeShareSlippage",
     "list_datasets",

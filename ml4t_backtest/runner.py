@@ -25,10 +25,12 @@ from ml4t_backtest.data.loading import (
     load_corporate_actions,
     load_delistings,
     load_prices,
+    load_universe,
     load_values,
 )
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
-from ml4t_backtest.data.preparer import PreparedData, prepare_tables
+from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.data.preparer import LoadedTables, Recipe, prepare_tables
 from ml4t_backtest.data.sources import collect, require_columns, scan
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.data.validation import validate
@@ -154,11 +156,12 @@ def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]
 
     Returns:
         Table name -> rows. Signals and context have one table per source (`signals_0`, ...); a data set without any
-        has none.
+        has none. Prices come with the universe, where there is one.
     """
     if kind == "prices":
-        wanted = [*schemas.BAR_COLUMNS, *dataset.indicators]
-        return {"prices": _read(dataset, dataset.prices.path, dataset.prices.columns, wanted, kind)}
+        wanted = [*schemas.BAR_COLUMNS, *dataset.prices.indicators]
+        prices = _read(dataset, dataset.prices.path, dataset.prices.columns, wanted, kind)
+        return {"prices": prices, **_raw_universe(dataset)}
     if kind == "corporate_actions":
         source = dataset.corporate_actions
         if source is None:
@@ -188,9 +191,9 @@ def validated_tables(dataset: DatasetConfig, kind: RawKind, raw: Tables) -> dict
     clock = clock_of(dataset)
     if kind == "prices":
         file = dataset.resolve(dataset.prices.path)
-        prices = load_prices(raw["prices"], clock, indicators=dataset.indicators, file=file)
+        prices = load_prices(raw["prices"], clock, indicators=dataset.prices.indicators, file=file)
         validate(prices, schemas.prices_schema(), file=file)
-        return {"prices": prices}
+        return {"prices": prices, **_validated_universe(dataset, raw)}
     if kind == "corporate_actions":
         source = dataset.corporate_actions
         actions = load_corporate_actions(raw.get(kind))
@@ -205,13 +208,16 @@ def validated_tables(dataset: DatasetConfig, kind: RawKind, raw: Tables) -> dict
 
 def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables]) -> PreparedData:
     """Join validated tables into one prepared data set."""
-    return prepare_tables(
-        validated["prices"]["prices"],
+    prices = validated["prices"]
+    tables = LoadedTables(
+        prices["prices"],
         _loaded(dataset, "signals", validated["signals"]),
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
-        indicators=dataset.indicators,
+        prices["universe"] if dataset.universe else None,
     )
+    recipe = Recipe(clock_of(dataset), dataset.prices.indicators, dataset.indicator_requests, dataset.adjustment)
+    return prepare_tables(tables, recipe)
 
 
 def declared_ends(dataset: DatasetConfig) -> pl.DataFrame | None:
@@ -290,13 +296,27 @@ def _value_columns(source: ValueSection) -> list[str]:
     return [*keys, *(["available_at"] if source.available_at is None else []), *source.names]
 
 
-def _read(
-    dataset: DatasetConfig, path: str, columns: Mapping[Any, str], wanted: list[str], kind: RawKind
-) -> pl.DataFrame:
+def _read(dataset: DatasetConfig, path: str, columns: Mapping[Any, str], wanted: list[str], kind: str) -> pl.DataFrame:
     file = dataset.resolve(path)
     lazy = scan(file, columns=columns, dataset=kind)
     require_columns(lazy, wanted, dataset=kind, file=file)
     return collect(lazy.select(wanted), file=file)
+
+
+def _raw_universe(dataset: DatasetConfig) -> dict[str, pl.DataFrame]:
+    source = dataset.universe
+    if source is None:
+        return {}
+    wanted = list(schemas.universe_schema().columns)
+    return {"universe": _read(dataset, source.path, source.columns, wanted, "universe")}
+
+
+def _validated_universe(dataset: DatasetConfig, raw: Tables) -> dict[str, pl.DataFrame]:
+    if dataset.universe is None:
+        return {}
+    universe = load_universe(raw["universe"])
+    validate(universe, schemas.universe_schema(), file=dataset.resolve(dataset.universe.path))
+    return {"universe": universe}
 
 
 def _validated_values(dataset: DatasetConfig, kind: RawKind, source: ValueSection, raw: pl.DataFrame) -> pl.DataFrame:
@@ -314,5 +334,10 @@ def _loaded(dataset: DatasetConfig, kind: RawKind, tables: Tables) -> list[tuple
 
 def _spec(source: ValueSection, rows: pl.DataFrame) -> ValueSource:
     return ValueSource(
-        rows, source.names, available_at=source.available_at, latency=source.latency, max_age=source.max_age
+        rows,
+        source.names,
+        available_at=source.available_at,
+        latency=source.latency,
+        max_age=source.max_age,
+        frequency=source.frequency,
     )

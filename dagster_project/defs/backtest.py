@@ -14,7 +14,7 @@ from dagster_project.partitions import CONFIG_TO_DATASET, CONFIGS, config_of, da
 from dagster_project.tables import run_summary, run_summary_schema
 from ml4t_backtest.config import BacktestConfig
 from ml4t_backtest.core.schemas import result_schemas
-from ml4t_backtest.data.preparer import PREPARED_TABLES, PreparedData
+from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.reporting.result import TABLES
 from ml4t_backtest.runner import run_inputs, run_prepared
 
@@ -62,7 +62,7 @@ def _prepared(config: BacktestConfig, store: AssetStore, dataset: str) -> Prepar
     tables = store.read_together(PREPARED_TABLES, dataset)
     source = config.dataset
     return PreparedData(
-        **tables, signals=source.signal_names, indicators=source.indicators, context=source.context_names
+        **tables, signals=source.signal_names, indicators=source.indicator_names, context=source.context_names
     )
 
 

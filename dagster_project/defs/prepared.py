@@ -13,7 +13,7 @@ from dagster_project.partitions import DATASETS, dataset_of
 from ml4t_backtest import __version__
 from ml4t_backtest.config import DatasetConfig, config_hash
 from ml4t_backtest.core.schemas import asset_data_schema, context_data_schema, corporate_actions_schema
-from ml4t_backtest.data.preparer import PREPARED_TABLES, PreparedData
+from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.runner import RawKind, prepare_validated
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import (
@@ -23,19 +23,33 @@ from ml4t_backtest.config.fields import (
     Section,
     Span,
     TimeZone,
+    distinct,
     must,
 )
+from ml4t_backtest.data.indicators import IndicatorRequest, parse_indicator
+from ml4t_backtest.data.universe import IN_UNIVERSE
 from ml4t_backtest.errors import ConfigError
 
 _EMBEDDED = "dataset://"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BAR = ("timestamp", "symbol", "open", "high", "low", "close", "volume")
-_TAKEN: Final = frozenset((*_BAR, "available_at", "open_instant", "decision_instant"))
+_TAKEN: Final = frozenset((*_BAR, "available_at", "open_instant", "decision_instant", IN_UNIVERSE))
+
+
+def _indicator(text: str) -> str:
+    try:
+        parse_indicator(text)
+    except ConfigError as error:
+        raise must(f"must be an indicator such as rsi:14; {error}") from error
+    return text
+
+
+Indicators = Annotated[tuple[Annotated[str, AfterValidator(_indicator)], ...], AfterValidator(distinct)]
 
 SourcePath = Annotated[
     PlainText,
     Field(
-        description="Parquet file, folder of Parquet files or glob. Relative paths start from this file's "
+        description="Parquet, CSV or Arrow file, folder of such files or glob. Relative paths start from this file's "
         "folder; `dataset://NAME/FILE` is a file of an embedded data set; `s3://...` and the like are remote."
     ),
 ]
@@ -45,6 +59,7 @@ _SignalColumn = Literal["timestamp", "symbol", "available_at"]
 _ContextColumn = Literal["timestamp", "available_at"]
 _ActionColumn = Literal["symbol", "ex_date", "kind", "value"]
 _DelistingColumn = Literal["symbol", "date", "price"]
+_UniverseColumn = Literal["symbol", "start", "end"]
 _COLUMNS = "This package's column name -> the file's column name, for columns that are called otherwise there."
 
 
@@ -58,6 +73,7 @@ class PriceSource(SourceConfig):
     """Price bars: timestamp, symbol, open, high, low, close, volume."""
 
     columns: Annotated[dict[_PriceColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+    indicators: ColumnNames = Field(default=(), description="Indicator columns that the file has already.")
 
 
 class ActionSource(SourceConfig):
@@ -89,6 +105,12 @@ _Delistings = Annotated[
 ]
 
 
+class UniverseSource(SourceConfig):
+    """Who belonged to a universe when: symbol, start and end (first and last session, null until further notice)."""
+
+    columns: Annotated[dict[_UniverseColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+
 class TimedSource(SourceConfig):
     """A source whose rows become known at a declared moment, and are never seen before it."""
 
@@ -101,6 +123,11 @@ class TimedSource(SourceConfig):
     latency: Span = Field(default="0m", description="Added to that moment, for example 15m.")
     max_age: Span | None = Field(
         default=None, description="Older rows are not used any more, for example 5d. null: no limit."
+    )
+    frequency: Frequency | None = Field(
+        default=None,
+        description="How often rows come: 1d (a row is about a session, named by its date or its midnight), or a span "
+        "that is never shorter between two rows. null: nothing is said.",
     )
 
     @model_validator(mode="after")
@@ -156,13 +183,21 @@ class DatasetConfig(Section):
     )
     prices: PriceSource = Field(description="Price bars.")
     signals: tuple[SignalSource, ...] = Field(default=(), description="Model outputs per symbol.")
-    indicators: ColumnNames = Field(default=(), description="Indicator columns already in the price file.")
+    indicators: Indicators = Field(
+        default=(),
+        description="Indicators to compute from the prices, for example rsi:14 or macd; docs/concepts/indicators.md "
+        "lists them.",
+    )
     context: tuple[ContextSource, ...] = Field(default=(), description="Market-wide values.")
     corporate_actions: ActionSource | None = Field(default=None, description="Splits and dividends. null: none.")
     delistings: _Delistings | None = Field(
         default=None,
         description="Declared ends of symbols, a file (path, columns) or a list of symbol, date and price: positions "
         "are settled there. null: none are declared.",
+    )
+    universe: UniverseSource | None = Field(
+        default=None,
+        description="Who belonged to the universe when; gives every bar the indicator in_universe, 1 or 0. null: none.",
     )
 
     _origin: Origin | None = PrivateAttr(default=None)
@@ -181,6 +216,17 @@ class DatasetConfig(Section):
     def context_names(self) -> tuple[str, ...]:
         """All context columns, in the order of the sources."""
         return tuple(name for source in self.context for name in source.names)
+
+    @property
+    def indicator_requests(self) -> tuple[IndicatorRequest, ...]:
+        """What is to be computed."""
+        return tuple(parse_indicator(text) for text in self.indicators)
+
+    @property
+    def indicator_names(self) -> tuple[str, ...]:
+        """All indicator columns: those of the price file, those computed, and membership in the universe."""
+        computed = (column for request in self.indicator_requests for column in request.columns)
+        return (*self.prices.indicators, *computed, *((IN_UNIVERSE,) if self.universe else ()))
 
     def resolve(self, path: str) -> str:
         """Return where a source's path points: absolute, or a remote address as it is.
@@ -214,7 +260,8 @@ class DatasetConfig(Section):
         for kind, sources in (("signals", self.signals), ("context", self.context)):
             for index, source in enumerate(sources):
                 yield from ((f"{kind}[{index}].names", name) for name in source.names)
-        yield from (("indicators", name) for name in self.indicators)
+        yield from (("prices.indicators", name) for name in self.prices.indicators)
+        yield from (("indicators", name) for request in self.indicator_requests for name in request.columns)
 
 
 def _embedded(path: str) -> Path:

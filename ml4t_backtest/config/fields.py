@@ -138,7 +138,12 @@ def _calendar(name: str) -> str:
     return name
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names that are each given once.
+
+    Raises:
+        PydanticCustomError: One is given twice.
+    """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise must(f"must name each once; twice: {', '.join(twice)}")
@@ -146,7 +151,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _distinct_sources(columns: dict[Any, str]) -> dict[Any, str]:
-    _distinct(tuple(columns.values()))
+    distinct(tuple(columns.values()))
     return columns
 
 
@@ -167,7 +172,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 SafeName = Annotated[str, AfterValidator(_safe_name)]
 ColumnName = Annotated[str, AfterValidator(_column_name)]
-ColumnNames = Annotated[tuple[ColumnName, ...], AfterValidator(_distinct)]
+ColumnNames = Annotated[tuple[ColumnName, ...], AfterValidator(distinct)]
 PlainText = Annotated[str, AfterValidator(_plain_text)]
 Span = Annotated[str, AfterValidator(_span)]
 Frequency = Annotated[str, AfterValidator(_frequency)]

@@ -73,6 +73,8 @@ __all__ = [
 SCHEMA_VERSION = 2
 
 ACTION_KINDS = ("split", "dividend")
+# Adjustment of the prices -> what they do not contain yet, and therefore has to be applied.
+ACTIONS_TO_APPLY = {"none": ("split", "dividend"), "split": ("dividend",), "total_return": ()}
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = ("timestamp", "symbol", *PRICE_COLUMNS, "volume")
 
@@ -248,6 +250,30 @@ def delistings_schema() -> pa.DataFrameSchema:
         ),
     }
     return table("delistings", columns, key=("symbol",), meaning="symbols that ended")
+
+
+@cache
+def universe_schema() -> pa.DataFrameSchema:
+    """Return the schema of a universe: the spans of sessions in which symbols belonged to it."""
+    start, end = pl.col("start"), pl.col("end")
+    before = end.shift(1).over("symbol", order_by="start")
+    is_first = start.cum_count().over("symbol", order_by="start") == 1
+    columns = {
+        "symbol": symbol_column(),
+        "start": column(pl.Date, "first session as a member", "session"),
+        "end": column(pl.Date, "last session as a member, null until further notice", "session", nullable=True),
+    }
+    rules = [
+        row_rule("E-UN-ORDER", end >= start, "it ends before it starts", "repair the source", shown=("start", "end")),
+        row_rule(
+            "E-UN-OVERLAP",
+            is_first | (before < start).fill_null(False),
+            "it starts before the span before it has ended",
+            "join overlapping spans in the source",
+            shown=("start", "end"),
+        ),
+    ]
+    return table("universe", columns, rules, key=("symbol", "start"), meaning="membership by session")
 
 
 def empty_frame(schema: pa.DataFrameSchema) -> pl.DataFrame:

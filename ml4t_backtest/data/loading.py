@@ -17,6 +17,7 @@ from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
 from ml4t_backtest.data.bar_time import BarClock, add_instants, as_utc
 from ml4t_backtest.data.signal_timing import availability
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
+from ml4t_backtest.data.stamps import Stamps
 from ml4t_backtest.data.validation import find_violations
 from ml4t_backtest.errors import DataValidationError, Violation
 
@@ -40,6 +41,8 @@ class ValueSource:
         available_at: Rule that derives when a row became known; None when the source has the column `available_at`.
         latency: Time that passes until a row can be used.
         max_age: Longest time from a row's timestamp to the decision it is shown at.
+        frequency: How often a symbol has a row: `1d` (a row is about a session, named by its date or its midnight),
+            or a span that is never shorter between two rows; None where nothing is known.
     """
 
     source: Source
@@ -48,6 +51,7 @@ class ValueSource:
     available_at: str | None = None
     latency: str = "0m"
     max_age: str | None = None
+    frequency: str | None = None
 
 
 def load_prices(
@@ -99,12 +103,32 @@ def load_values(spec: ValueSource, clock: BarClock, *, by_symbol: bool, file: st
     rows = typed(rows, spec.names, keys[1:], dataset, file)
     schema = schemas.signals_schema(spec.names) if by_symbol else schemas.context_schema(spec.names)
     try:
-        stamps = as_utc(rows["timestamp"], clock.timezone, dataset=dataset, file=file)
+        stamps = _labels(rows, spec.frequency, clock, dataset, file)
         known = _known_at(rows, stamps, spec, clock, file)
     except DataValidationError as error:
         raise _with_values(error, rows, schema, file) from error
     loaded = rows.with_columns(stamps.cast(UTC_MICROSECONDS), known)
     return loaded.select(*keys, "available_at", *spec.names)
+
+
+def value_names(source: Source, columns: Columns, dataset: str) -> tuple[str, ...]:
+    """Return the number columns of a source that are no keys, in its order: what it has to show."""
+    lazy = scan(source, columns=columns, dataset=dataset)
+    taken = {*_TIMES, "symbol", *(theirs for ours, theirs in columns.items() if ours != theirs)}
+    found = schema_of(lazy, file=describe(source))
+    return tuple(name for name, dtype in found.items() if dtype.is_numeric() and name not in taken)
+
+
+def load_universe(source: Source, *, columns: Columns | None = None) -> pl.DataFrame:
+    """Read the spans of sessions in which symbols belonged to a universe, in the order of their source.
+
+    Raises:
+        DataValidationError: A column is absent or of a wrong type.
+    """
+    schema = schemas.universe_schema()
+    file = describe(source)
+    spans = typed(_read(source, columns, list(schema.columns), "universe", file), [], ["symbol"], "universe", file)
+    return spans.with_columns(pl.col(name).cast(pl.Date) for name in ("start", "end") if spans[name].is_null().all())
 
 
 def load_corporate_actions(source: Source | None, *, columns: Columns | None = None) -> pl.DataFrame:
@@ -167,7 +191,7 @@ def typed(
     wrong += [(name, "text") for name in texts if types[name] not in _TEXTS and not types[name].is_integer()]
     if wrong:
         raise DataValidationError([_wrong_type(frame, name, needed, dataset, file) for name, needed in wrong])
-    return frame.with_columns(pl.col(*numbers).cast(pl.Float64), *(pl.col(name).cast(pl.String) for name in texts))
+    return frame.with_columns(pl.col(list(numbers)).cast(pl.Float64), pl.col(list(texts)).cast(pl.String))
 
 
 def _read(
@@ -197,6 +221,25 @@ def _wrong_type(frame: pl.DataFrame, name: str, needed: str, dataset: str, file:
         count=frame.height,
         hint="cast the column in the source",
     )
+
+
+def _labels(rows: pl.DataFrame, frequency: str | None, clock: BarClock, dataset: str, file: str | None) -> pl.Series:
+    """Return what rows are about: dates, or instants; rows that come daily are about a session, however stamped."""
+    stamps = Stamps(rows["timestamp"], clock.timezone, dataset=dataset, file=file)
+    stamps.raise_refused()
+    if frequency is None:
+        return stamps.utc
+    if frequency == "1d":
+        return stamps.days(clock.timezone, clock.sessions_around(stamps.utc).timezone).alias("timestamp")
+    length = timedelta(microseconds=span_microseconds(frequency))
+    keyed = rows.select(pl.col("symbol") if "symbol" in rows.columns else pl.lit("").alias("symbol"))
+    after = pl.col("timestamp") - pl.col("timestamp").shift(1).over("symbol", order_by="timestamp")
+    keyed = keyed.with_columns(stamps.utc.cast(UTC_MICROSECONDS).alias("timestamp"))
+    closer = keyed.select((after > timedelta(0)) & (after < length)).to_series()
+    hint = "declare how often rows come, or leave it out"
+    stamps.refuse(closer.fill_null(False), "E-SG-FREQ", f"rows come more often than every {frequency}", hint)
+    stamps.raise_refused()
+    return stamps.utc
 
 
 def _known_at(rows: pl.DataFrame, stamps: pl.Series, spec: ValueSource, clock: BarClock, file: str | None) -> pl.Series:

@@ -6,9 +6,9 @@ Hive keys are the `key=value` folders above a file. They are text: otherwise `sy
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 import polars as pl
@@ -38,18 +38,23 @@ def reading(file: str | Path | None) -> Iterator[None]:
 
 
 def scan_files(path: str, dataset: str) -> pl.LazyFrame:
-    """Return the rows of a file, of all files of a folder, or of those a glob matches, by the names of the files.
+    """Return the rows of a file, of all Parquet files of a folder, or of those a glob matches; see `files_of`."""
+    return scan_parquet_files(files_of(path, dataset, (".parquet",)), dataset)
+
+
+def scan_parquet_files(files: Sequence[Path], dataset: str) -> pl.LazyFrame:
+    """Return the rows of files, by the names of their columns.
 
     Args:
-        path: A name that exists is taken as it is, whatever letters it has; otherwise it may be a glob.
-        dataset: What it is, for messages.
+        files: At least one.
+        dataset: What they are, for messages.
 
     Raises:
-        DataValidationError: There is no such file, a column differs between files, or a hive key contradicts the
-            column of that name inside the file.
+        DataValidationError: A column differs between files, or a hive key contradicts the column of that name inside
+            the file.
         CorruptDatasetError: A file is no readable Parquet file.
     """
-    keys = {file: _hive_keys(file) for file in _files(path, dataset)}
+    keys = {file: hive_keys(file) for file in files}
     shapes = {file: _shape(file, keys[file], dataset) for file in keys}
     _refuse_drift(shapes, dataset)
     alike: dict[frozenset[tuple[str, pl.DataType]], list[Path]] = {}
@@ -66,14 +71,25 @@ def _scan_alike(files: list[Path], keys: Keys) -> pl.LazyFrame:
     return pl.scan_parquet(files, glob=False, hive_partitioning=bool(keys), hive_schema=texts or None)
 
 
-def _files(path: str, dataset: str) -> list[Path]:
+def files_of(path: str, dataset: str, endings: Sequence[str]) -> list[Path]:
+    """Return a file, all files of a folder that have one of the endings, or those that a glob matches, sorted.
+
+    Args:
+        path: A name that exists is taken as it is, whatever letters it has; otherwise it may be a glob.
+        dataset: What it is, for messages.
+        endings: Endings of the files of a folder.
+
+    Raises:
+        DataValidationError: There is no such file.
+    """
     try:
         local = Path(path).expanduser().absolute()
         exists, is_folder, is_file = local.exists(), local.is_dir(), local.is_file()
     except (OSError, RuntimeError, ValueError) as error:
         raise _no_file("E-FL-MISSING", dataset, path, f"the path cannot be looked up ({_reason(error)})") from error
     if is_folder:
-        return _inside(local) or _empty(dataset, str(local), "the folder holds no Parquet file")
+        kind = "Parquet" if ".parquet" in endings else endings[0]
+        return _inside(local, endings) or _empty(dataset, str(local), f"the folder holds no {kind} file")
     if is_file:
         return [local]
     if exists:
@@ -84,13 +100,14 @@ def _files(path: str, dataset: str) -> list[Path]:
     raise _no_file("E-FL-MISSING", dataset, str(local), "the file does not exist")
 
 
-def _inside(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder; what begins with a dot or `_` is some writer's own business."""
-    found = sorted(file for file in folder.rglob("*.parquet") if file.is_file())
+def _inside(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """Return the data files of a folder; what begins with a dot or `_` is some writer's own business."""
+    found = sorted(file for file in folder.rglob("*") if file.suffix in endings and file.is_file())
     return [file for file in found if not any(part[0] in "._" for part in file.relative_to(folder).parts)]
 
 
-def _hive_keys(file: Path) -> dict[str, str]:
+def hive_keys(file: PurePath) -> dict[str, str]:
+    """Return the `key=value` folders above a file."""
     parts = [part.split("=") for part in file.parts[:-1]]
     return {pair[0]: unquote(pair[1]) for pair in parts if len(pair) == 2}
 

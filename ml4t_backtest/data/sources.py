@@ -1,4 +1,4 @@
-"""Where rows come from: a Parquet file, a folder, a glob, a DataFrame or a LazyFrame.
+"""Where rows come from: Parquet, CSV or Arrow files, here or on an object store, and frames in memory.
 
 The entry of everything that is read. Sortedness flags are taken off here: a flag is a claim of whoever made the data,
 and the `min`, `sort` and comparisons of Polars believe it.
@@ -9,15 +9,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
-from ml4t_backtest.data.parquet_files import reading, scan_files
+from ml4t_backtest.data.file_formats import FileRequest, scan_path
+from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.errors import DataValidationError, Violation
 
-Source = str | Path | pl.DataFrame | pl.LazyFrame
+
+class ArrowStream(Protocol):
+    """Whatever hands out Arrow data: a DataFrame of pandas, a table of pyarrow, ..."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the rows as a stream of Arrow."""
+        ...
+
+
+Source = str | Path | pl.DataFrame | pl.LazyFrame | ArrowStream
 Columnar = TypeVar("Columnar", pl.DataFrame, pl.Series)
+_TEXT_COLUMNS = ("symbol", "kind")
+_MOMENT_COLUMNS = ("timestamp", "available_at")
+_OTHER_MOMENTS = {"corporate_actions": ("ex_date",), "universe": ("start", "end")}
 _OTHER_NAMES = {
     "symbol": ("ticker", "asset", "instrument", "Symbol", "sym"),
     "timestamp": ("date", "datetime", "time", "Date", "ts"),
@@ -28,28 +41,43 @@ def scan(source: Source, *, columns: Mapping[str, str] | None = None, dataset: s
     """Return the rows of a source lazily, under this package's column names.
 
     Args:
-        source: Path of a Parquet file or folder (hive-partitioned or not), a glob, or a Polars frame.
+        source: Path of a file or folder (hive-partitioned or not), a glob, an address such as `s3://bucket/key`, or
+            a frame in memory: of Polars, pandas (its index included where it has a name), or any Arrow table.
         columns: This package's name -> the source's name, for columns that are called otherwise there. A column of
             the source that has this package's name already gives way to the mapped one.
         dataset: What it is, for messages (`prices`, `signals`, ...).
 
     Raises:
-        DataValidationError: The path does not exist, holds no Parquet, or a mapped column is absent; files differ;
+        DataValidationError: The path does not exist, holds no data file, or a mapped column is absent; files differ;
             or the source is of no such type.
-        CorruptDatasetError: The file is no readable Parquet file.
+        CorruptDatasetError: A file cannot be read.
     """
     if isinstance(source, pl.DataFrame):
         lazy = unflagged(source).lazy()
     elif isinstance(source, pl.LazyFrame):
         lazy = source
-    elif not isinstance(source, (str, Path)):
-        raise DataValidationError([_no_source(source, dataset)])
-    elif "://" in str(source):
-        with reading(source):
-            lazy = pl.scan_parquet(str(source), hive_partitioning=True)
+    elif isinstance(source, (str, Path)):
+        theirs = dict(columns or {})
+        times = _OTHER_MOMENTS.get(dataset, _MOMENT_COLUMNS)
+        texts, moments = ([theirs.get(name, name) for name in names] for names in (_TEXT_COLUMNS, times))
+        lazy = scan_path(FileRequest(str(source), dataset, texts, moments))
     else:
-        lazy = scan_files(str(source), dataset)
+        lazy = _from_memory(source, dataset).lazy()
     return _rename(lazy, columns or {}, dataset, describe(source))
+
+
+def _from_memory(source: object, dataset: str) -> pl.DataFrame:
+    """Return a frame of another library, values as they are."""
+    try:
+        if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
+            frame: Any = source
+            named = any(name is not None for name in frame.index.names)
+            return unflagged(pl.from_pandas(frame.reset_index() if named else frame))
+        if hasattr(source, "__arrow_c_stream__") and not isinstance(source, pl.Series):
+            return unflagged(pl.DataFrame(source))
+    except (ImportError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise DataValidationError([_no_source(source, dataset, str(error))]) from error
+    raise DataValidationError([_no_source(source, dataset)])
 
 
 def describe(source: Source) -> str | None:
@@ -127,11 +155,13 @@ def _absent(name: str, found: list[str], dataset: str, file: str | None) -> Viol
     return Violation("E-SC-MISSING", dataset, f"column {name!r} is absent", file=file, column=name, hint=hint)
 
 
-def _no_source(source: object, dataset: str) -> Violation:
+def _no_source(source: object, dataset: str, reason: str = "") -> Violation:
     given = type(source)
+    said = f" ({reason.splitlines()[0]})" if reason else ""
     return Violation(
         "E-FL-KIND",
         dataset,
-        f"a {given.__module__}.{given.__qualname__} is no source of rows",
-        hint="give a Parquet path, folder or glob, a Polars DataFrame (pl.from_pandas makes one) or a LazyFrame",
+        f"a {given.__module__}.{given.__qualname__} is no source of rows{said}",
+        hint="give a path, folder, glob or address of Parquet, CSV or Arrow files, or a frame of Polars or pandas "
+        "(for which pandas needs pyarrow)",
     )

@@ -6,6 +6,8 @@ killed at any moment leaves the last published version readable.
 
     ROOT/NAME/versions/<content hash>/TABLE.parquet, manifest.json
     ROOT/NAME/CURRENT
+
+Long tables may be written month by month: TABLE/year=2024/month=01/part.parquet.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,10 @@ from ml4t_backtest.data.content_hash import content_hash
 from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
 from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
+from ml4t_backtest.errors import BacktestError, ConfigError, CorruptDatasetError, UnsafePathError
 
 __all__ = [
+    "Layout",
     "MANIFEST",
     "POINTER",
     "VERSIONS",
@@ -39,7 +43,9 @@ __all__ = [
     "content_hash",
     "current_version",
     "is_published",
+    "is_published_folder",
     "publish",
+    "published_files",
     "read_manifest",
     "read_table",
     "safe_path",
@@ -49,9 +55,37 @@ POINTER = "CURRENT"
 VERSIONS = "versions"
 _STAGING = ".staging-"
 _HASH = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"(?P<table>[^/]+)/(?P<part>year=\d{4}/month=\d{2}/part\.parquet)")
 # Seconds after which a writer's leftovers are nobody's, and a version that was replaced is read by nobody any more.
 _LEFT_ALONE = 86_400.0
 _STILL_READ = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tables of a version lie in files.
+
+    Attributes:
+        compression_level: Of zstd, 1 (quick) to 22 (small).
+        by_month: Tables with a file per month of their `timestamp` (UTC), by which they are sorted.
+
+    Raises:
+        ConfigError: The level is out of range.
+    """
+
+    compression_level: int = 3
+    by_month: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.compression_level not in range(1, 23):
+            raise ConfigError(f"compression_level must be a whole number from 1 to 22, got {self.compression_level!r}")
+
+    def files(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """Return file name -> its rows."""
+        files: dict[str, pl.DataFrame] = {}
+        for table, frame in tables.items():
+            files |= _months(table, frame) if table in self.by_month else {f"{table}.parquet": frame}
+        return files
 
 
 def publish(
@@ -63,6 +97,7 @@ def publish(
     inputs: Mapping[str, str] | None = None,
     facts: Mapping[str, Any] | None = None,
     attachments: Mapping[str, bytes] | None = None,
+    layout: Layout = Layout(),
     keep: int = 5,
 ) -> Manifest:
     """Write the tables as a new version of data set `name` and make it the current one.
@@ -70,11 +105,12 @@ def publish(
     Args:
         root: Folder of data sets.
         name: Data set; several parts may be joined by `/`.
-        tables: Table name -> frame; each becomes one Parquet file.
+        tables: Table name -> frame.
         kind: Sort of data set, for the manifest.
         inputs: Content hashes of what it was made from.
         facts: Small JSON values.
         attachments: File name -> bytes, stored and listed beside the tables (a report, a config).
+        layout: How the tables lie in files.
         keep: Number of versions that stay, the current one among them; younger ones than an hour stay as well.
 
     Raises:
@@ -83,7 +119,7 @@ def publish(
         BacktestError: The disk is full or read-only; the version published before is still current.
     """
     home = _home(root, name)
-    contents: dict[str, pl.DataFrame | bytes] = {f"{table}.parquet": frame for table, frame in tables.items()}
+    contents: dict[str, pl.DataFrame | bytes] = {**layout.files(tables)}
     _refuse_clashes([MANIFEST, *contents, *(attachments or {})])
     contents |= attachments or {}
     tables_hash = content_hash(tables)
@@ -92,7 +128,10 @@ def publish(
         staging = _new_name(home)
         staging.mkdir()
         try:
-            files = {file: _write(safe_path(staging, file), content) for file, content in contents.items()}
+            files = {
+                file: _write(_path_of(staging, file), content, layout.compression_level)
+                for file, content in contents.items()
+            }
             manifest = Manifest.of(kind, files, inputs=inputs or {}, facts=facts or {}, tables_hash=tables_hash)
             _replace_text(staging / MANIFEST, manifest.text())
             _move_into_place(staging, home / VERSIONS / manifest.content_hash)
@@ -133,7 +172,7 @@ def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
     """
     if file not in manifest.files:
         raise CorruptDatasetError(f"{version} lists no file {file!r}; it has {', '.join(sorted(manifest.files))}")
-    path = safe_path(version, file)
+    path = _path_of(version, file)
     if not path.is_file():
         raise CorruptDatasetError(f"{path} is listed in the manifest but absent: the data set is incomplete")
     with reading(path):
@@ -149,13 +188,41 @@ def read_table(version: str | Path, manifest: Manifest, table: str) -> pl.DataFr
     Raises:
         CorruptDatasetError: As for `checked_file`, or it is no Parquet file of the listed number of rows.
     """
-    file = f"{table}.parquet"
-    path = checked_file(version, manifest, file)
-    with reading(path):
-        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
-    if frame.height != manifest.files[file]["rows"]:
-        raise CorruptDatasetError(f"{path} has {frame.height} rows, its manifest says {manifest.files[file]['rows']}")
-    return frame
+    files = table_files(manifest, table) or [f"{table}.parquet"]
+    frames = [_read(checked_file(version, manifest, file), manifest.files[file]["rows"]) for file in files]
+    return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+
+def table_files(manifest: Manifest, table: str) -> list[str]:
+    """Return the files that hold a table, in the order of its rows."""
+    return sorted(file for file in manifest.files if file == f"{table}.parquet" or file.startswith(f"{table}/"))
+
+
+def is_published_folder(folder: Path) -> bool:
+    """Return whether a folder is one that `publish` writes versions into."""
+    try:
+        return (folder / POINTER).is_file() and (folder / VERSIONS).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def published_files(folder: Path) -> list[Path]:
+    """Return the files of the main table of a data set's current version, checked against the manifest.
+
+    That is the table the manifest's fact `table` names, or the only one.
+
+    Raises:
+        CorruptDatasetError: The pointer is damaged, a file is absent or changed, or there is no main table.
+    """
+    version = _pointed_to(folder)
+    if version is None:
+        raise CorruptDatasetError(f"{folder / POINTER} is damaged: it names no version; publish the data set again")
+    manifest = read_manifest(version)
+    listed = {file.split("/")[0].removesuffix(".parquet") for file in manifest.files if file.endswith(".parquet")}
+    main = manifest.facts.get("table") if len(listed) > 1 else next(iter(listed), None)
+    if main not in listed:
+        raise CorruptDatasetError(f"{folder} holds {len(listed)} tables and says of none that it is the one to read")
+    return [checked_file(version, manifest, file) for file in table_files(manifest, str(main))]
 
 
 def _home(root: str | Path, name: str) -> Path:
@@ -188,14 +255,41 @@ def _new_name(folder: Path) -> Path:
     return folder / f"{_STAGING}{secrets.token_hex(8)}"
 
 
-def _write(path: Path, content: pl.DataFrame | bytes) -> dict[str, Any]:
+def _months(table: str, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return one part per month, named as hive does; a table without rows is one file."""
+    if frame.is_empty():
+        return {f"{table}.parquet": frame}
+    stamp = pl.col("timestamp")
+    parts = frame.group_by(stamp.dt.year().alias("year"), stamp.dt.month().alias("month"), maintain_order=True)
+    return {f"{table}/year={year:04d}/month={month:02d}/part.parquet": part for (year, month), part in parts}
+
+
+def _path_of(version: str | Path, file: str) -> Path:
+    """Return where a file of a version lies; only parts by month lie in folders."""
+    by_month = _PART.fullmatch(file)
+    if by_month is None:
+        return safe_path(version, file)
+    return safe_path(version, by_month["table"]) / by_month["part"]
+
+
+def _write(path: Path, content: pl.DataFrame | bytes, compression_level: int) -> dict[str, Any]:
     """Write one file of a version and return its entry of the manifest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, pl.DataFrame):
-        content.write_parquet(path, compression="zstd", compression_level=3, statistics=True)
+        content.write_parquet(path, compression="zstd", compression_level=compression_level, statistics=True)
     else:
         path.write_bytes(content)
     _sync(path)
+    _sync(path.parent)
     return {"rows": content.height if isinstance(content, pl.DataFrame) else None, "sha256": _sha256(path)}
+
+
+def _read(path: Path, rows: int | None) -> pl.DataFrame:
+    with reading(path):
+        frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    if frame.height != rows:
+        raise CorruptDatasetError(f"{path} has {frame.height} rows, its manifest says {rows}")
+    return frame
 
 
 def _move_into_place(staging: Path, target: Path) -> None:

@@ -9,11 +9,10 @@ from typing import Literal
 import polars as pl
 
 from ml4t_backtest.core.instants import instants
+from ml4t_backtest.core.schemas import ACTIONS_TO_APPLY
 from ml4t_backtest.errors import ConfigError
 
 Adjustment = Literal["none", "split", "total_return"]
-# What the prices do not contain yet, and therefore has to be applied to positions.
-_APPLIED = {"none": ("split", "dividend"), "split": ("dividend",), "total_return": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,11 @@ def schedule(
     Raises:
         ConfigError: The adjustment is unknown.
     """
-    if adjustment not in _APPLIED:
-        raise ConfigError(f"adjustment must be one of {', '.join(_APPLIED)}, got {adjustment!r}")
+    if adjustment not in ACTIONS_TO_APPLY:
+        raise ConfigError(f"adjustment must be one of {', '.join(ACTIONS_TO_APPLY)}, got {adjustment!r}")
     if actions is None or actions.is_empty():
         return []
-    wanted = actions.filter(pl.col("kind").is_in(_APPLIED[adjustment]))
+    wanted = actions.filter(pl.col("kind").is_in(ACTIONS_TO_APPLY[adjustment]))
     wanted = wanted.with_columns(instants(open_of(wanted["ex_date"])).alias("instant"))
     ordered = wanted.drop_nulls("instant").sort("instant", pl.col("kind") != "split", "symbol")
     rows = ordered.select("instant", "symbol", "kind", "value").iter_rows()

@@ -92,8 +92,18 @@ YAML_CASES: list[tuple[str, str | bytes, list[str]]] = [
     ("CF023", _changed("mine.py:Mine", "builtins.eval"), ["strategy.path", "E-CF-IMPORT"]),
     (
         "CF027",
-        _changed("    prices:", "    indicators: [\"__import__('os').system('x')\"]\n    prices:"),
+        _changed("prices.parquet}", "prices.parquet, indicators: [\"__import__('os').system('x')\"]}"),
         ["indicators[0]", "never an expression", "character 11 is '('"],
+    ),
+    (
+        "CF027",
+        _changed("    prices:", "    indicators: [\"__import__('os').system('x')\"]\n    prices:"),
+        ["indicators[0]", "must be an indicator such as rsi:14", "nearest"],
+    ),
+    (
+        "CF027",
+        _changed("    prices:", "    indicators: [rsi:1]\n    prices:"),
+        ["indicators[0]", "'rsi:1'", "period", "a whole number from 2"],
     ),
     ("CF029", BOMB, ["E-CF-EXPAND"]),
     ("CF030", "a: " + "[" * 600 + "]" * 600, ["E-CF-DEPTH"]),

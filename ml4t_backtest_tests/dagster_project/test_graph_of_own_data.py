@@ -219,3 +219,40 @@ def evaluations(instance: Any, run_id: str, asset: str) -> list[Any]:
 @pytest.fixture
 def bars(own_data: Any) -> pl.DataFrame:
     return pl.read_parquet(own_data.configs / "bars.parquet")
+
+
+def with_indicators_and_universe(own_data: Any, universe: str) -> None:
+    (own_data.configs / "members.csv").write_text(universe)
+    (own_data.configs / "datasets" / "mine.yaml").write_text(
+        "bar_label: session\nadjustment: total_return\nprices: {path: ../bars.parquet}\n"
+        "indicators: ['sma:2', macd]\nuniverse: {path: ../members.csv}\n"
+    )
+
+
+def test_indicators_and_universe_of_the_configuration_reach_the_trades(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    with_indicators_and_universe(own_data, "symbol,start,end\nA,2024-01-09,2024-01-10\n")
+    assert load_graph(own_data.configs).materialize_all(["hold"], tmp_path).warnings == 0
+    store = load_graph(own_data.configs).resources(tmp_path)["store"]
+    assert store.read("validated_prices", "mine")["universe"].rows() == [("A", date(2024, 1, 9), date(2024, 1, 10))]
+    of_a = store.read("asset_data", "mine").filter(pl.col("symbol") == "A")
+    assert of_a.select("sma_2", "macd_signal", "in_universe").rows() == [
+        (None, None, 0.0),
+        (100.5, None, 1.0),
+        (101.5, None, 1.0),
+        (102.5, None, 0.0),
+        (103.5, None, 0.0),
+    ]
+    # Decided on the first bar, filled on the second.
+    trades = store.read("trades", "hold").sort("symbol")
+    assert trades.select("decision_sma_2", "entry_sma_2", "entry_in_universe").row(0) == (None, 100.5, 1.0)
+
+
+def test_a_broken_universe_fails_the_check_of_the_prices(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
+    with_indicators_and_universe(own_data, "symbol,start,end\nA,2024-01-09,2024-01-08\n")
+    instance = dg.DagsterInstance.ephemeral()
+    failed = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
+    assert not failed.success
+    checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "validated_prices")}
+    assert "E-UN-ORDER universe: it ends before it starts" in checks["values"].description

@@ -302,12 +302,16 @@ def test_a_policy_and_an_available_at_column_contradict_each_other() -> None:
         (["close"], "'close', it is a column that every data set has"),
         (["p", "p_available_at"], "'p_available_at', it is already given by signals[0].names"),
         (["sma"], "indicators: found ['sma']; must not give the column 'sma'"),
+        (["atr_9"], "prices.indicators: found ['atr_9']; must not give the column 'atr_9'"),
         (["vix"], "context[0].names: found ['vix']; must not give the column 'vix'"),
     ],
 )
 def test_two_values_cannot_have_the_same_column(names: list[str], said: str) -> None:
     text = _mistake(
-        signals=[{"path": "s", "names": names}], indicators=["sma"], context=[{"path": "c", "names": ["vix"]}]
+        prices={"path": "p", "indicators": ["atr_9"]},
+        signals=[{"path": "s", "names": names}],
+        indicators=["sma"],
+        context=[{"path": "c", "names": ["vix"]}],
     )
 
     assert said in text

@@ -10,9 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ml4t_backtest import BacktestError, DataPreparer, DataValidationError, ValueSource, Violation
-from ml4t_backtest.data.bar_time import BarClock
-from ml4t_backtest.data.preparer import PreparedData
+from ml4t_backtest import BacktestError, DataPreparer, DataValidationError, Violation
+from ml4t_backtest.data.prepared import PreparedData
 
 DAYS = (date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 4))
 
@@ -79,9 +78,9 @@ def prepared() -> PreparedData:
         {"timestamp": [date(2024, 1, 2)], "symbol": ["A"], "available_at": [known], "prediction": [0.7]}
     )
     vix = pl.DataFrame({"timestamp": [date(2024, 1, 2), date(2024, 1, 3)], "vix": [13.0, 14.0]})
-    preparer = DataPreparer(BarClock(label="session")).add_prices(prices, indicators=["atr"])
-    preparer.add_signals(ValueSource(predictions, ("prediction",)))
-    preparer.add_context(ValueSource(vix, ("vix",), available_at="market_close"))
+    preparer = DataPreparer().add_prices(prices, bar_label="session", indicators=["atr"])
+    preparer.add_signals(predictions)
+    preparer.add_context(vix, names=["vix"], available_at="market_close")
     return preparer.prepare()
 
 

@@ -11,7 +11,7 @@ import pytest
 from ml4t_backtest import CorruptDatasetError, PolarsDataFeed
 from ml4t_backtest.core.schemas import asset_data_schema
 from ml4t_backtest.data.checked_bars import check_bars
-from ml4t_backtest.data.preparer import PreparedData
+from ml4t_backtest.data.prepared import PreparedData
 
 SCHEMA = asset_data_schema((), ())
 

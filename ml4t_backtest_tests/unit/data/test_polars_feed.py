@@ -18,12 +18,10 @@ from ml4t_backtest import (
     DataPreparer,
     PolarsDataFeed,
     SignalTimingError,
-    ValueSource,
 )
 from ml4t_backtest.core.instants import to_instant
 from ml4t_backtest.data import polars_feed
-from ml4t_backtest.data.bar_time import BarClock
-from ml4t_backtest.data.preparer import PreparedData
+from ml4t_backtest.data.prepared import PreparedData
 
 
 def at(*parts: int) -> datetime:
@@ -376,8 +374,8 @@ def test_context_prepared_for_later_decisions_is_refused(make_bars: Any) -> None
     vix = pl.DataFrame({"timestamp": [at(2024, 1, 3, 13)], "available_at": [at(2024, 1, 3, 14)], "vix": [20.0]})
 
     def prepare(decide_at: Any) -> PreparedData:
-        clock = BarClock(label="session", decide_at=decide_at)
-        return DataPreparer(clock).add_prices(make_bars()).add_context(ValueSource(vix, ("vix",))).prepare()
+        preparer = DataPreparer(decide_at=decide_at).add_prices(make_bars(), bar_label="session")
+        return preparer.add_context(vix, names=["vix"]).prepare()
 
     bars, context = prepare("close").asset_data, prepare("next_open").context_data
     with pytest.raises(SignalTimingError):

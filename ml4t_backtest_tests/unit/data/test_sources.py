@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, CorruptDatasetError, DataValidationError
 from ml4t_backtest.data.bar_time import BarClock
-from ml4t_backtest.data.preparer import load_prices
+from ml4t_backtest.data.loading import load_prices
 from ml4t_backtest.data.sources import collect, describe, require_columns, scan, schema_of
 
 
@@ -245,12 +245,6 @@ def test_an_odd_path_is_refused_in_this_packages_words(
 def test_a_source_of_another_type_is_refused_in_this_packages_words(source: Any) -> None:
     with pytest.raises(BacktestError):
         rows_of(source)
-
-
-def test_a_pandas_frame_is_refused_without_printing_it_as_a_path(make_bars: Any) -> None:
-    with pytest.raises(BacktestError) as caught:
-        rows_of(make_bars().to_pandas())
-    assert "does not exist" not in str(caught.value)
 
 
 def test_a_lazy_frame_that_cannot_be_read_is_corrupt_in_this_packages_words(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, CorruptDatasetError, UnsafePathError
-from ml4t_backtest.data.preparer import PreparedData, publish_prepared, read_prepared
+from ml4t_backtest.data.prepared import PreparedData, publish_prepared, read_prepared
 from ml4t_backtest.data.storage import (
     MANIFEST,
     POINTER,
@@ -119,8 +119,8 @@ def test_nothing_is_stored_as_a_pickle(tmp_path: Path) -> None:
 
 
 def test_prepared_data_goes_and_comes_back(prepared: PreparedData, tmp_path: Path) -> None:
-    publish_prepared(prepared, tmp_path, "d", inputs={"prices": "abc"})
-    back = read_prepared(tmp_path, "d")
+    publish_prepared(prepared, tmp_path / "bars", tmp_path / "context", inputs={"prices": "abc"})
+    back = read_prepared(tmp_path / "bars", tmp_path / "context")
     for table, frame in prepared.tables().items():
         assert_frame_equal(back.tables()[table], frame, check_exact=True)
     assert (back.signals, back.indicators, back.context) == (("prediction",), ("atr",), ("vix",))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from ml4t_backtest import BacktestError, DataPreparer, DataValidationError, SignalTimingError, ValueSource
+from ml4t_backtest import BacktestError, DataPreparer, DataValidationError, SignalTimingError
 from ml4t_backtest.core import schemas
-from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.validation import find_violations, validate
 
 UTC_US = pl.Datetime("us", "UTC")
@@ -25,7 +25,7 @@ def at(*parts: int) -> datetime:
 
 
 def load(frame: pl.DataFrame) -> Any:
-    return DataPreparer(BarClock(label="session")).add_prices(frame)
+    return DataPreparer().add_prices(frame, bar_label="session")
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_repeated_keys_with_other_prices_are_an_error_too(good: pl.DataFrame, vi
 def test_the_same_key_in_two_files_is_found(tmp_path: Path, good: pl.DataFrame, violations_of: Any) -> None:
     good.write_parquet(tmp_path / "a.parquet")
     good.head(1).write_parquet(tmp_path / "b.parquet")
-    (violation,) = violations_of(DataPreparer(BarClock(label="session")).add_prices, tmp_path)
+    (violation,) = violations_of(DataPreparer().add_prices, tmp_path, bar_label="session")
     assert violation.code == "E-KEY-DUP"
 
 
@@ -237,7 +237,7 @@ def test_a_repeated_prediction_is_refused_a_revision_is_not(violations_of: Any) 
         rows = pl.DataFrame(
             {"timestamp": [day] * count, "symbol": ["A"] * count, "available_at": known, "p": [1.0, -1.0][:count]}
         )
-        return DataPreparer().add_signals(ValueSource(rows, ("p",)))
+        return DataPreparer().add_signals(rows, names=["p"])
 
     (violation,) = violations_of(add, at(2024, 1, 2, 21), at(2024, 1, 2, 21))
     assert (violation.code, violation.dataset) == ("E-KEY-DUP", "signals")
@@ -246,8 +246,7 @@ def test_a_repeated_prediction_is_refused_a_revision_is_not(violations_of: Any) 
 
 def test_a_repeated_context_row_is_refused(violations_of: Any) -> None:
     rows = pl.DataFrame({"timestamp": [date(2024, 1, 2)] * 2, "vix": [13.0, 14.0]})
-    spec = ValueSource(rows, ("vix",), available_at="market_close")
-    (violation,) = violations_of(DataPreparer().add_context, spec)
+    (violation,) = violations_of(DataPreparer().add_context, rows, names=["vix"], available_at="market_close")
     assert (violation.code, violation.dataset) == ("E-KEY-DUP", "context")
 
 
@@ -257,11 +256,10 @@ def test_a_repeated_context_row_is_refused(violations_of: Any) -> None:
 @pytest.mark.parametrize(("value", "code"), [(NAN, "E-SG-NAN"), (INF, "E-SG-INF"), (-INF, "E-SG-INF")])
 def test_a_value_that_is_no_number_is_refused(value: float, code: str, violations_of: Any) -> None:
     rows = pl.DataFrame({"timestamp": [date(2024, 1, 2), date(2024, 1, 3)], "symbol": ["A", "A"], "p": [1.0, value]})
-    signals = ValueSource(rows, ("p",), available_at="market_close")
-    (violation,) = violations_of(DataPreparer().add_signals, signals)
+    (violation,) = violations_of(DataPreparer().add_signals, rows, names=["p"], valid_from="market_close")
     assert (violation.code, violation.row, violation.column, violation.value) == (code, 1, "p", str(value))
-    context = ValueSource(rows.drop("symbol"), ("p",), available_at="market_close")
-    (violation,) = violations_of(DataPreparer().add_context, context)
+    context = rows.drop("symbol")
+    (violation,) = violations_of(DataPreparer().add_context, context, names=["p"], available_at="market_close")
     assert (violation.code, violation.row, violation.dataset) == (code, 1, "context")
 
 
@@ -269,13 +267,13 @@ def test_a_null_signal_is_no_violation() -> None:
     rows = pl.DataFrame(
         {"timestamp": [date(2024, 1, 2)], "symbol": ["A"], "p": [None]}, schema_overrides={"p": pl.Float64}
     )
-    DataPreparer().add_signals(ValueSource(rows, ("p",), available_at="market_close"))
+    DataPreparer().add_signals(rows, names=["p"], valid_from="market_close")
 
 
 @pytest.mark.parametrize("value", ["BUY", True])
 def test_a_signal_that_is_no_number_is_refused(value: Any, violations_of: Any) -> None:
     rows = pl.DataFrame({"timestamp": [date(2024, 1, 2)], "symbol": ["A"], "p": [value]})
-    (violation,) = violations_of(DataPreparer().add_signals, ValueSource(rows, ("p",), available_at="market_close"))
+    (violation,) = violations_of(DataPreparer().add_signals, rows, names=["p"], valid_from="market_close")
     assert (violation.code, violation.column, violation.value) == ("E-SC-DTYPE", "p", repr(value))
 
 
@@ -307,7 +305,7 @@ def test_a_null_timestamp_does_not_hide_other_defects(make_bars: Any, violations
 def test_rows_are_those_of_the_source_however_it_is_ordered(make_bars: Any, violations_of: Any, tmp_path: Path) -> None:
     days = [date(2024, 1, 4), date(2024, 1, 3), date(2024, 1, 2)]
     make_bars(days, close=[10.0, -1.0, 10.0], low=[9.0, -2.0, 9.0]).write_parquet(tmp_path / "p.parquet")
-    found = violations_of(DataPreparer(BarClock(label="session")).add_prices, tmp_path / "p.parquet")
+    found = violations_of(DataPreparer().add_prices, tmp_path / "p.parquet", bar_label="session")
     assert {(violation.row, violation.file) for violation in found} == {(1, str(tmp_path / "p.parquet"))}
 
 
@@ -332,11 +330,10 @@ def test_a_table_without_rows_is_refused_unless_allowed(allow: bool, violations_
 
 def test_empty_sources_are_refused(make_bars: Any, violations_of: Any) -> None:
     rows = pl.DataFrame({"timestamp": [date(2024, 1, 2)], "symbol": ["A"], "p": [1.0]}).clear()
-    spec = ValueSource(rows, ("p",), available_at="market_close")
     calls: list[tuple[Callable[..., Any], Any]] = [
         (load, make_bars().clear()),
-        (DataPreparer().add_signals, spec),
-        (DataPreparer().add_context, spec),
+        (partial(DataPreparer().add_signals, names=["p"], valid_from="market_close"), rows),
+        (partial(DataPreparer().add_context, names=["p"], available_at="market_close"), rows),
     ]
     for call, argument in calls:
         assert [violation.code for violation in violations_of(call, argument)] == ["E-DS-EMPTY"]

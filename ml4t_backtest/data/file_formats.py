@@ -1,0 +1,143 @@
+"""Formats of files that rows come from. A format is one function to add to `READERS`.
+
+A reader takes a path (file, folder, glob or remote address), what it holds, and the columns that are text and moments
+under the names of the file; it returns the rows lazily.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import polars as pl
+
+from ml4t_backtest.data.parquet_files import files_of, hive_keys, reading, scan_files, scan_parquet_files
+from ml4t_backtest.data.storage import is_published_folder, published_files
+from ml4t_backtest.errors import DataValidationError, Violation
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_OFFSET = re.compile(r"(Z|[+-]\d{2}:\d{2})")
+_MOMENT = "%Y-%m-%dT%H:%M:%S%.f"
+
+
+class FileRequest(NamedTuple):
+    """What a reader is asked for.
+
+    Attributes:
+        path: File, folder, glob or address such as `s3://bucket/key`.
+        dataset: What it is, for messages.
+        texts: Columns that are text, whatever their values look like.
+        moments: Columns that are dates or datetimes, for formats that have no types.
+    """
+
+    path: str
+    dataset: str
+    texts: Sequence[str] = ()
+    moments: Sequence[str] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether Polars fetches it over the network; credentials and end points come from the environment."""
+        return "://" in self.path
+
+
+def scan_path(request: FileRequest) -> pl.LazyFrame:
+    """Return the rows of a path, read by the reader of its ending; a published data set by its current version.
+
+    Raises:
+        DataValidationError: There is no such file, or the files of a folder are of several formats.
+        CorruptDatasetError: A file cannot be read, or differs from the manifest it is published with.
+    """
+    if not request.is_remote and is_published_folder(folder := _local(request.path)):
+        return scan_parquet_files(published_files(folder), request.dataset)
+    return READERS[_ending(request)](request)
+
+
+def scan_parquet(request: FileRequest) -> pl.LazyFrame:
+    """Read Parquet; hive keys are text."""
+    if request.is_remote:
+        with reading(request.path):
+            texts = _remote_keys(request.path)
+            return pl.scan_parquet(request.path, hive_partitioning=bool(texts), hive_schema=texts or None)
+    return scan_files(request.path, request.dataset)
+
+
+def scan_csv(request: FileRequest) -> pl.LazyFrame:
+    """Read CSV with a header; moments are ISO 8601 (2024-01-31, 2024-01-31 16:00:00, with or without an offset).
+
+    Nothing else is read as a date: 01/02/2024 is one day in one country and another in the next.
+    """
+    files = [request.path] if request.is_remote else files_of(request.path, request.dataset, (".csv",))
+    with reading(request.path):
+        texts = dict.fromkeys((*request.texts, *request.moments), pl.String())
+        rows = pl.scan_csv(files, schema_overrides=texts, infer_schema_length=None, glob=request.is_remote)
+        found = rows.collect_schema().names()
+        return rows.with_columns(_moment(rows, name) for name in request.moments if name in found)
+
+
+def scan_arrow(request: FileRequest) -> pl.LazyFrame:
+    """Read Arrow IPC files (Feather 2)."""
+    files = [request.path] if request.is_remote else files_of(request.path, request.dataset, _ARROW)
+    with reading(request.path):
+        return pl.scan_ipc(files, glob=request.is_remote, hive_partitioning=False)
+
+
+_ARROW = (".arrow", ".feather", ".ipc")
+READERS: dict[str, Callable[[FileRequest], pl.LazyFrame]] = {
+    ".parquet": scan_parquet,
+    ".csv": scan_csv,
+    **dict.fromkeys(_ARROW, scan_arrow),
+}
+
+
+def _ending(request: FileRequest) -> str:
+    """Return the ending that decides on the reader: that of the path, else that of the files in the folder."""
+    own = PurePath(request.path).suffix.lower()
+    if own in READERS or request.is_remote:
+        return own if own in READERS else ".parquet"
+    try:
+        folder = _local(request.path)
+        inside = {file.suffix.lower() for file in folder.rglob("*")} if folder.is_dir() else set()
+    except (OSError, ValueError):
+        return ".parquet"  # whose reader says what is wrong with the path
+    found = [ending for ending in READERS if ending in inside]
+    if ".parquet" in found or not found:
+        return ".parquet"
+    if len({READERS[ending] for ending in found}) > 1:
+        raise DataValidationError([_mixed(request, found)])
+    return found[0]
+
+
+def _local(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # which leaves the unknown users that `Path` raises on
+
+
+def _mixed(request: FileRequest, endings: Sequence[str]) -> Violation:
+    return Violation(
+        "E-FL-KIND",
+        request.dataset,
+        f"the folder holds files of several formats: {', '.join(endings)}",
+        file=request.path[:200],
+        hint="give a glob, for example folder/*.csv",
+    )
+
+
+def _remote_keys(path: str) -> dict[str, pl.DataType]:
+    """Return the hive keys of a remote address as text: otherwise `symbol=0700` becomes the number 700."""
+    listed = pl.scan_parquet(path, hive_partitioning=False, include_file_paths="path of file").select("path of file")
+    files = listed.unique().collect(engine="in-memory").to_series().sort()
+    return {key: pl.String() for file in files for key in hive_keys(PurePath(file))}
+
+
+def _moment(rows: pl.LazyFrame, name: str) -> pl.Expr:
+    """Return a text column as dates or datetimes, told by its first value; another kind further down is an error."""
+    first = rows.select(pl.col(name).drop_nulls().first()).collect(engine="in-memory").item() or ""
+    text = pl.col(name).str.replace(" ", "T", literal=True)
+    if _DAY.fullmatch(first):
+        return pl.col(name).str.to_date("%Y-%m-%d", strict=True)
+    if _OFFSET.search(first, 10):
+        return text.str.replace("Z", "+00:00", literal=True).str.to_datetime(f"{_MOMENT}%:z", time_unit="us")
+    return text.str.to_datetime(_MOMENT, time_unit="us")
