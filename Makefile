@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo ui test test-long parity lint types clean help
+.PHONY: demo ui test test-long parity mutants clean help
 
 help:
 	@echo "make demo       install into $(VENV) and run the whole pipeline on the embedded sample"
 	@echo "make ui         the Dagster UI on http://127.0.0.1:3000"
 	@echo "make test       lint, types, tests, doctests, Dagster definitions"
 	@echo "make test-long  the long runs too"
+	@echo "make mutants    plant small defects, and count those that the tests notice"
 	@echo "make parity     replay order tapes in four other engines, each in an environment of its own, and compare"
 
 demo: $(VENV)/.installed
@@ -31,6 +32,10 @@ test-long: $(VENV)/.installed-dev
 
 parity: $(VENV)/.installed-dev
 	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m parity.run
+
+mutants: $(VENV)/.installed-dev
+	$(PIP) --editable ".[dagster,dev,mutation]"
+	cd ml4t_backtest_tests && PYTHONPATH=.. ../$(BIN)/python -m mutation.run
 
 clean:
 	rm -rf $(VENV) .runs .parity build dist
