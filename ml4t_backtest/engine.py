@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from typing import Literal, get_args
 
@@ -29,7 +28,6 @@ from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import CashPolicy, Order
-from ml4t_backtest.core.views import FillView, OrderView
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
@@ -54,16 +52,13 @@ from ml4t_backtest.portfolio.view import PortfolioView
 from ml4t_backtest.reporting import records
 from ml4t_backtest.reporting.identities import check_identities
 from ml4t_backtest.reporting.result import BacktestResult
-from ml4t_backtest.strategy.base import Strategy, callback_mode, listens
-from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.base import Strategy, listens
+from ml4t_backtest.strategy.calls import Calls, Decider
 from ml4t_backtest.strategy.history import History
 from ml4t_backtest.strategy.outbox import Outbox
 
 EndOfData = Literal["mark", "close"]
 Progress = Callable[[int], None]
-Decider = Callable[[int], None]
-# What a callback may end with: leaving the program and a panic of Polars are no plain exceptions.
-_RAISED = (Exception, SystemExit, pl.exceptions.PanicException)
 
 
 class BacktestEngine:
@@ -163,7 +158,6 @@ class BacktestEngine:
             validate(delistings, schemas.delistings_schema(), allow_empty=True)
         self._feed = feed
         self._strategy = strategy
-        self._mode = callback_mode(strategy)
         self._initial_capital = float(initial_capital)
         self._on_progress = on_progress
         self._has_run = False
@@ -204,6 +198,7 @@ class BacktestEngine:
         order_ids = count(1)
         self._desk = Desk(self._market, self._ledger, rules, order_ids)
         self._outbox = Outbox(order_ids)
+        self._calls = Calls(strategy, self._outbox, self._market, signals=self._signals, indicators=self._indicators)
         self._history = History(self._market, actions, feed.bars_before if isinstance(feed, PolarsDataFeed) else None)
         self._news: list[Fill | Order] | None = None
         if listens(strategy):
@@ -230,8 +225,7 @@ class BacktestEngine:
         self._strategy.attach(
             portfolio, self._outbox, self._history, signals=self._signals, indicators=self._indicators
         )
-        self._call(self._strategy.on_start)
-        self._refuse_orders("in on_start, before the first slice")
+        self._calls.start()
         rows = slices = 0
         for chunk in chunks_of(self._feed, self._market):
             if self._ruined_at is not None:
@@ -242,8 +236,7 @@ class BacktestEngine:
             if self._on_progress is not None:
                 self._on_progress(slices)
         self._tell()
-        self._call(self._strategy.on_end)
-        self._refuse_orders("after the last slice")
+        self._calls.end()
         result = self._result(rows, slices)
         check_identities(result)
         return result
@@ -252,7 +245,7 @@ class BacktestEngine:
         """Go through the slices of a chunk, turn what happened into records and return the part that was lived."""
         self._market.enter(chunk, first_row)
         orders_before = len(self._desk.book.orders)
-        decide = self._decider(chunk)
+        decide = self._calls.decider(chunk)
         for index in range(chunk.num_slices):
             if self._ruined_at is not None:
                 break
@@ -317,57 +310,12 @@ class BacktestEngine:
         """Tell the strategy what has filled and what has ended, in the order it happened."""
         self._take_news()
         news, self._news = self._news, None if self._news is None else []
-        for each in news or ():
-            if isinstance(each, Fill):
-                self._call(partial(self._strategy.on_fill, FillView.of(each, self._market.symbols[each.symbol_id])))
-            else:
-                self._call(partial(self._strategy.on_order, OrderView.of(each)))
+        self._calls.tell(news or ())
 
     def _warm_up(self, chunk: Chunk, index: int) -> None:
         """Show a slice from before the traded span; corporate actions reach its prices all the same."""
         self._desk.warm_up()
-        stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
-        self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
-        self._refuse_orders(f"at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
-
-    def _decider(self, chunk: Chunk) -> Decider:
-        """Return what hands a slice of the chunk to the strategy: whole, or one event per symbol in symbol order."""
-        if self._mode == "batch":
-            return lambda index: self._decide_on_batch(chunk, index)
-        reader = EventReader(chunk.frame, self._signals, self._indicators)
-        return lambda index: self._decide_on_events(chunk, index, reader)
-
-    def _decide_on_batch(self, chunk: Chunk, index: int) -> None:
-        stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
-        self._call(lambda: self._strategy.on_timestamp_batch(stamp, batch, context))
-
-    def _decide_on_events(self, chunk: Chunk, index: int, reader: EventReader) -> None:
-        first, last = chunk.first_rows[index], chunk.first_rows[index + 1]
-        for event in reader.events(first, last, chunk.context_at(index)):
-            try:
-                self._strategy.on_market_data(event)
-            except _RAISED as error:
-                raise self._strategy_error(error, event.symbol) from error
-
-    def _call(self, callback: Callable[[], None]) -> None:
-        """Run a callback; whatever it raises is the strategy's error, told with the moment it happened at."""
-        try:
-            callback()
-        except _RAISED as error:
-            raise self._strategy_error(error) from error
-
-    def _strategy_error(self, error: BaseException, symbol: str | None = None) -> StrategyError:
-        when = f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC" if self._market.started else "in on_start"
-        where = f" on {symbol}" if symbol else ""
-        return StrategyError(f"{self._name()} raised {when}{where}: {error!r}")
-
-    def _refuse_orders(self, when: str) -> None:
-        """Raise for orders made where there is no slice to size them with, or none left to fill them."""
-        if self._outbox.drain():
-            raise StrategyError(f"{self._name()} ordered {when}; order in the callbacks of traded slices")
-
-    def _name(self) -> str:
-        return type(self._strategy).__name__
+        self._calls.warm_up(chunk, index)
 
     def _open_of(self, days: pl.Series) -> pl.Series:
         """Return when the session of a date opens; at midnight UTC for a feed without a calendar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ml4t_backtest import VolumeShareSlippage
 from ml4t_backtest.core.schemas import result_schemas
 from property.invariant import invariant, near, unlike
 from property.lives import Life, Move, Row
@@ -214,8 +215,12 @@ def test_targets_and_stops_of_an_only_entry_exit_at_their_levels(life: Life) -> 
             continue
         if row["exit_reason"] == "take_profit" and side * (row["exit_price"] - target) < -1e-9:
             yield f"trades: {row['trade_id']} takes {row['exit_price']}, target {target}"
-        # What the volume of a bar leaves of a triggered stop goes at the next open, wherever that is.
-        if row["exit_reason"] == "stop_loss" and life.world.max_volume_share is None:
+        # What the volume of a bar leaves of a triggered stop goes at the next open, wherever that is; so does all of
+        # it where a model has no price without volume.
+        waits = life.world.max_volume_share is not None or isinstance(
+            life.scene.extras.get("slippage"), VolumeShareSlippage
+        )
+        if row["exit_reason"] == "stop_loss" and not waits:
             raw = row["exit_price"] + side * row["exit_slippage"] / row["exit_quantity"]
             if side * (raw - stop) > 1e-9:
                 yield f"trades: {row['trade_id']} stops at {raw}, stop {stop}"

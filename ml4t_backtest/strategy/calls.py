@@ -1,0 +1,102 @@
+"""Calling a strategy: what it is shown, and what becomes of what it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import polars as pl
+
+from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.fill import Fill
+from ml4t_backtest.core.instants import to_datetime
+from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.orders import Order
+from ml4t_backtest.core.views import FillView, OrderView
+from ml4t_backtest.errors import StrategyError
+from ml4t_backtest.strategy.base import Strategy, callback_mode
+from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.outbox import Outbox
+
+Decider = Callable[[int], None]
+# What a callback may end with: leaving the program and a panic of Polars are no plain exceptions.
+_RAISED = (Exception, SystemExit, pl.exceptions.PanicException)
+
+
+class Calls:
+    """Hands slices and news to the one callback that a strategy overrides.
+
+    Whatever a callback raises is the strategy's error, told with the moment it happened at.
+    """
+
+    def __init__(
+        self, strategy: Strategy, outbox: Outbox, market: Market, *, signals: Sequence[str], indicators: Sequence[str]
+    ) -> None:
+        self._strategy = strategy
+        self._mode = callback_mode(strategy)
+        self._outbox = outbox
+        self._market = market
+        self._signals = tuple(signals)
+        self._indicators = tuple(indicators)
+
+    def start(self) -> None:
+        """Call `on_start`."""
+        self._call(self._strategy.on_start)
+        self._refuse_orders("in on_start, before the first slice")
+
+    def end(self) -> None:
+        """Call `on_end`."""
+        self._call(self._strategy.on_end)
+        self._refuse_orders("after the last slice")
+
+    def tell(self, news: Iterable[Fill | Order]) -> None:
+        """Tell what has filled and what has ended."""
+        for each in news:
+            if isinstance(each, Fill):
+                self._call(partial(self._strategy.on_fill, FillView.of(each, self._market.symbols[each.symbol_id])))
+            else:
+                self._call(partial(self._strategy.on_order, OrderView.of(each)))
+
+    def warm_up(self, chunk: Chunk, index: int) -> None:
+        """Show a slice from before the traded span."""
+        stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
+        self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
+        self._refuse_orders(f"at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
+
+    def decider(self, chunk: Chunk) -> Decider:
+        """Return what hands a slice of the chunk to the strategy: whole, or one event per symbol in symbol order."""
+        if self._mode == "batch":
+            return lambda index: self._decide_on_batch(chunk, index)
+        reader = EventReader(chunk.frame, self._signals, self._indicators)
+        return lambda index: self._decide_on_events(chunk, index, reader)
+
+    def _decide_on_batch(self, chunk: Chunk, index: int) -> None:
+        stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
+        self._call(lambda: self._strategy.on_timestamp_batch(stamp, batch, context))
+
+    def _decide_on_events(self, chunk: Chunk, index: int, reader: EventReader) -> None:
+        first, last = chunk.first_rows[index], chunk.first_rows[index + 1]
+        for event in reader.events(first, last, chunk.context_at(index)):
+            try:
+                self._strategy.on_market_data(event)
+            except _RAISED as error:
+                raise self._error(error, event.symbol) from error
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except _RAISED as error:
+            raise self._error(error) from error
+
+    def _error(self, error: BaseException, symbol: str | None = None) -> StrategyError:
+        when = f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC" if self._market.started else "in on_start"
+        where = f" on {symbol}" if symbol else ""
+        return StrategyError(f"{self._name()} raised {when}{where}: {error!r}")
+
+    def _refuse_orders(self, when: str) -> None:
+        """Raise for orders made where there is no slice to size them with, or none left to fill them."""
+        if self._outbox.drain():
+            raise StrategyError(f"{self._name()} ordered {when}; order in the callbacks of traded slices")
+
+    def _name(self) -> str:
+        return type(self._strategy).__name__
