@@ -28,6 +28,7 @@ from ml4t_backtest.core.fill import CashFlow, Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import CashPolicy, Order
+from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
@@ -352,4 +353,5 @@ class BacktestEngine:
                 "fill_at": self._profile.fill_at,
                 "notes": self._notes(),
             },
+            data_quality=self._feed.data_quality if isinstance(self._feed, PolarsDataFeed) else findings_frame(()),
         )

@@ -281,6 +281,9 @@ def _feed(config: BacktestConfig, prepared: PreparedData) -> PolarsDataFeed:
             start=span.start,
             end=span.end,
             warm_up_days=span.warm_up_days,
+            validation=config.data.validation,
+            accept=config.data.accept,
+            corporate_actions=prepared.corporate_actions,
         )
     except ConfigError as error:
         raise config.error_at("backtest.start", str(error)) from error

@@ -28,6 +28,7 @@ _MEANING = {
     "cash_flows": "Dividends, fees and other cash that moved without a fill.",
     "portfolio_states": "The account after each slice, or the last one of each session, week or month.",
     "daily_returns": "The last slice of each session.",
+    "data_quality": "What was found in the data that is no error: codes, symbols, examples, what it may mean.",
 }
 
 

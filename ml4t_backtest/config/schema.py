@@ -12,6 +12,7 @@ from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import ColumnName, FiniteJson, IsoDate, SafeName, Section, must
 from ml4t_backtest.config.import_path import ClassPath
+from ml4t_backtest.data.data_quality import FindingCode
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import CashAccount
 from ml4t_backtest.execution.commission import PercentageCommission
@@ -61,8 +62,11 @@ class DataSection(Section):
     source: DatasetConfig | None = Field(default=None, description="A data set described here, used by this file only.")
     validation: Literal["fast", "standard", "paranoid"] = Field(
         default="standard",
-        description="How thoroughly the data is checked. Every level checks every row; so far all levels run the "
-        "checks of standard.",
+        description="What is looked for, on every row. fast: every broken rule. standard: doubtful data too, which is "
+        "recorded with the run. paranoid: more of it, and what is found is refused.",
+    )
+    accept: tuple[FindingCode, ...] = Field(
+        default=(), description="Codes of findings (DQ-GAP, ...) that paranoid records and does not refuse."
     )
 
     @model_validator(mode="after")

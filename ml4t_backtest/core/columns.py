@@ -44,7 +44,11 @@ def column(
         checks: Further rules.
     """
     finite = rule(
-        "E-INF", lambda c: c.is_finite(), "is infinite or not a number", "write null where a value is missing"
+        "E-INF",
+        lambda c: c.is_finite(),
+        "is infinite or not a number",
+        "write null where a value is missing",
+        between=True,
     )
     own = [finite] if dtype == pl.Float64 else []
     return pa.Column(
@@ -78,15 +82,24 @@ def table(
     )
 
 
-def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str) -> pa.Check:
-    """Return a check on one column; `holds` maps the column to a boolean expression, null where it does not apply."""
+def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str, *, between: bool = False) -> pa.Check:
+    """Return a check on one column.
+
+    Args:
+        code: Code of the violation.
+        holds: Maps the column to a boolean expression, null where the rule does not apply.
+        error: What is wrong, in words.
+        hint: What to do.
+        between: Whether the rule holds for every number of a column when the rules of the column hold for the
+            smallest and the greatest (NaN counting as both), so that two values tell about all.
+    """
     return pa.Check(
         lambda data: data.lazyframe.select(holds(pl.col(data.key)).fill_null(True)),
         name=code,
         error=error,
         description=hint,
         n_failure_cases=5,
-        statistics={"holds": holds},
+        statistics={"holds": holds, "between": between},
     )
 
 
@@ -127,8 +140,8 @@ def every_rule_holds(schema: pa.DataFrameSchema) -> pl.Expr:
 def finite_rules(family: str, hint: str) -> list[pa.Check]:
     """Return the rules that refuse NaN and infinities, with codes FAMILY-NAN and FAMILY-INF."""
     return [
-        rule(f"{family}-NAN", lambda c: c.is_not_nan(), "is NaN", hint),
-        rule(f"{family}-INF", lambda c: ~c.is_infinite(), "is infinite", hint),
+        rule(f"{family}-NAN", lambda c: c.is_not_nan(), "is NaN", hint, between=True),
+        rule(f"{family}-INF", lambda c: ~c.is_infinite(), "is infinite", hint, between=True),
     ]
 
 
@@ -140,12 +153,13 @@ def price_column(meaning: str) -> pa.Column:
         metadata={"unit": PER_SHARE},
         checks=[
             *finite_rules("E-PX", _REPAIR),
-            rule("E-PX-NONPOS", lambda c: (c > 0) | ~c.is_finite(), "is not positive", _REPAIR),
+            rule("E-PX-NONPOS", lambda c: (c > 0) | ~c.is_finite(), "is not positive", _REPAIR, between=True),
             rule(
                 "E-PX-RANGE",
                 lambda c: (c.abs() < MAX_PRICE) | ~c.is_finite(),
                 "is too large",
                 "check the unit of the prices",
+                between=True,
             ),
         ],
     )
@@ -159,12 +173,13 @@ def volume_column(meaning: str) -> pa.Column:
         metadata={"unit": "shares"},
         checks=[
             *finite_rules("E-PX", "write 0 where nothing was traded"),
-            rule("E-PX-NEGVOL", lambda c: (c >= 0) | ~c.is_finite(), "is negative", "repair the source"),
+            rule("E-PX-NEGVOL", lambda c: (c >= 0) | ~c.is_finite(), "is negative", "repair the source", between=True),
             rule(
                 "E-PX-VOLMAX",
                 lambda c: (c < MAX_VOLUME) | ~c.is_finite(),
                 "is a sentinel, not a volume",
                 "write 0 where nothing was traded",
+                between=True,
             ),
         ],
     )

@@ -65,6 +65,7 @@ ORDER_REASONS = {
     "ruined": "expired: equity fell to zero or below",
     "end_of_data": "expired: the data ended",
 }
+SEVERITIES = ("note", "doubt", "defect")
 CASH_FLOW_KINDS = ("dividend", "borrow_fee", "interest", "cash_in_lieu")
 
 _STILL_OPEN = "open rows"
@@ -274,6 +275,23 @@ def daily_returns_schema() -> pa.DataFrameSchema:
     return table("daily_returns", columns, key=("session",), meaning=meaning)
 
 
+@cache
+def data_quality_schema() -> pa.DataFrameSchema:
+    """Return the schema of what was found in the data that is no error."""
+    timeless = "it is about no instant"
+    columns = {
+        "what": column(pl.String, "code of the finding"),
+        "symbol": column(pl.String, "instrument", null_when="it is about the data as a whole"),
+        "first": instant_column("first bar concerned", null_when=timeless),
+        "last": instant_column("last bar concerned", null_when=timeless),
+        "count": column(pl.Int64, "how often", checks=[positive()]),
+        "example": column(pl.String, "the first of them, with its numbers"),
+        "severity": column(pl.Enum(SEVERITIES), "note; doubt: it may be right; defect: it hardly is"),
+        "meaning": column(pl.String, "what it may mean"),
+    }
+    return table("data_quality", columns, key=("what", "symbol"), meaning="what was found in the data, no error")
+
+
 def result_schemas() -> dict[str, pa.DataFrameSchema]:
     """Return the schema of every table of a result, by table name."""
     return {
@@ -284,4 +302,5 @@ def result_schemas() -> dict[str, pa.DataFrameSchema]:
         "cash_flows": cash_flows_schema(),
         "portfolio_states": portfolio_states_schema(),
         "daily_returns": daily_returns_schema(),
+        "data_quality": data_quality_schema(),
     }

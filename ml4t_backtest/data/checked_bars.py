@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
+from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.quick_check import QuickCheck
+from ml4t_backtest.data.row_index import RowIndex, SymbolCodes, slices_of, symbols_of
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations
 from ml4t_backtest.errors import Violation
@@ -35,10 +39,17 @@ class CheckedBars:
     @classmethod
     def of(cls, frame: pl.DataFrame) -> CheckedBars:
         """Return bars in memory that were checked already."""
-        return cls(frame.lazy(), _slices_of(frame).sort("timestamp"), _symbols_of(frame).sort("symbol"))
+        return cls(frame.lazy(), slices_of(frame).sort("timestamp"), symbols_of(frame).sort("symbol"))
 
 
-def check_bars(rows: pl.LazyFrame, schema: pa.DataFrameSchema, *, file: str | None, at_once: int) -> CheckedBars:
+def check_bars(
+    rows: pl.LazyFrame,
+    schema: pa.DataFrameSchema,
+    *,
+    file: str | None,
+    at_once: int,
+    inspector: Inspector | None = None,
+) -> CheckedBars:
     """Check every row of prepared bars, so many physical rows at a time that memory stays small.
 
     Args:
@@ -46,33 +57,110 @@ def check_bars(rows: pl.LazyFrame, schema: pa.DataFrameSchema, *, file: str | No
         schema: Their schema.
         file: Where they lie; a violation names the row counted from its beginning.
         at_once: Number of rows in memory.
+        inspector: Looks for what is no error but may fool somebody; None does not look.
 
     Raises:
         SignalTimingError: Only availability rules are broken.
-        DataValidationError: Anything else.
+        DataValidationError: Anything else, or something found that the inspector refuses.
     """
     height = collect(rows.select(pl.len()), file=file).item()
-    found, slices, symbols = [], [], []
+    walk = _Walk(QuickCheck(schema), schema, file)
     # Without any row there is one part, which says so.
     for first in range(0, max(height, 1), at_once):
         part = collect(rows.slice(first, at_once), file=file)
-        found.append(find_violations(part, schema, file=file, first_row=first))
-        if any(violation.row is None for violation in found[-1]):
-            raise_violations(found[-1])  # the table itself is wrong, not some of its rows
-        slices.append(_slices_of(part))
-        symbols.append(_symbols_of(part))
-    torn = pl.concat(slices).filter(pl.col("timestamp").is_duplicated())
-    raise_violations(merge_violations([*found, *_repeats_across(rows, torn, file, at_once)]))
-    return CheckedBars(rows, _merged_slices(slices), _merged_symbols(symbols))
+        index = walk.check(part, first)
+        if inspector is not None and index is not None and not walk.found:
+            inspector.see(part, index.codes, np.arange(first, first + part.height))
+    raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
+    bars = CheckedBars(rows, _merged_slices(walk.slices), _merged_symbols(walk.symbols))
+    if inspector is not None:
+        names = walk.codes.names
+        if not inspector.in_order:
+            names = _look_again(inspector, rows, bars.slices, file=file, at_once=at_once)
+        inspector.close(names, file)
+    return bars
 
 
-def _slices_of(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.group_by("timestamp").agg(pl.col("decision_instant").max(), rows=pl.len())
+def inspect_bars(bars: pl.DataFrame, inspector: Inspector | None, *, file: str | None) -> None:
+    """Look through bars in memory that were checked already; `file` has their rows in the order they have here.
+
+    Raises:
+        DataValidationError: Something was found that the inspector refuses.
+    """
+    if inspector is None:
+        return
+    codes, ordered = SymbolCodes(), bars.with_row_index("").sort("timestamp", "symbol")
+    inspector.see(ordered, RowIndex.of(ordered, codes).codes, ordered[""].cast(pl.Int64).to_numpy())
+    inspector.close(codes.names, file)
 
 
-def _symbols_of(rows: pl.DataFrame) -> pl.DataFrame:
-    stamp = pl.col("timestamp")
-    return rows.group_by("symbol").agg(first=stamp.min(), last=stamp.max())
+class _Walk:
+    """What is known after some parts: violations, slices, symbols, and whether the keys ascended so far."""
+
+    def __init__(self, quick: QuickCheck, schema: pa.DataFrameSchema, file: str | None) -> None:
+        self.codes = SymbolCodes()
+        self.found: list[list[Violation]] = []
+        self.slices: list[pl.DataFrame] = []
+        self.symbols: list[pl.DataFrame] = []
+        self._quick, self._schema, self._file = quick, schema, file
+        self._by_time = self._by_symbol = True
+        self._last: tuple[int, str] | None = None
+        self._known = 0
+
+    def check(self, part: pl.DataFrame, first: int) -> RowIndex | None:
+        """Check a part; return its numbers, or None where its keys are broken.
+
+        Raises:
+            DataValidationError: The table itself is wrong, not some of its rows.
+        """
+        index = RowIndex.of(part, self.codes) if self._quick.holds(part) else None
+        if index is None or not (index.by_time or index.by_symbol) or not self._new_symbols_hold():
+            broken = find_violations(part, self._schema, file=self._file, first_row=first)
+            if any(violation.row is None for violation in broken):
+                raise_violations(broken)
+            self.found += [broken] if broken else []
+        self.slices.append(slices_of(part) if index is None else index.slices)
+        self.symbols.append(symbols_of(part) if index is None else index.symbols)
+        self._follow(index)
+        return index
+
+    def _new_symbols_hold(self) -> bool:
+        new, self._known = self.codes.names[self._known :], len(self.codes.names)
+        return not new or self._quick.symbols_hold(pl.Series(new))
+
+    def _follow(self, index: RowIndex | None) -> None:
+        """Keep in mind whether the keys ascend over the parts too: then none of them repeats."""
+        if index is None:
+            self._by_time = self._by_symbol = False
+            return
+        (stamp, symbol), last = index.ends
+        before, self._last = self._last, last
+        # One row is in both orders.
+        one = len(index.codes) == 1
+        self._by_time &= (index.by_time or one) and (before is None or before < (stamp, symbol))
+        self._by_symbol &= (index.by_symbol or one) and (before is None or before[::-1] < (symbol, stamp))
+
+    def repeats_across(self, rows: pl.LazyFrame, at_once: int) -> Iterator[list[Violation]]:
+        """Yield the keys that repeat in another part than the one they stood in first."""
+        if self._by_time or self._by_symbol:
+            return
+        torn = pl.concat(self.slices).filter(pl.col("timestamp").is_duplicated())
+        yield from _repeats_across(rows, torn, self._file, at_once)
+
+
+def _look_again(
+    inspector: Inspector, rows: pl.LazyFrame, slices: pl.DataFrame, *, file: str | None, at_once: int
+) -> list[str]:
+    """Show the rows once more in the order of time, as they do not lie in it, and return the symbols by number."""
+    inspector.begin_again()
+    codes, numbered = SymbolCodes(), rows.with_row_index("")
+    batches = slices.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True)
+    for first, last in batches.agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())[:, 1:].iter_rows():
+        part = collect(numbered.filter(pl.col("timestamp").is_between(first, last)), file=file)
+        ordered = part.sort("timestamp", "symbol")
+        index = RowIndex.of(ordered, codes)
+        inspector.see(ordered, index.codes, ordered[""].cast(pl.Int64).to_numpy())
+    return codes.names
 
 
 def _merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

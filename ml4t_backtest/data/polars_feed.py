@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -19,9 +19,12 @@ from ml4t_backtest.core.instants import instants, to_datetime, to_instant
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_frequency
 from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.checked_bars import CheckedBars, check_bars
+from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
+from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
+from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparer import column_names, join_context, join_signals
+from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
@@ -80,6 +83,8 @@ class PolarsDataFeed:
         start: date | datetime | None = None,
         end: date | datetime | None = None,
         warm_up_days: int = 0,
+        accept: Sequence[str] = (),
+        corporate_actions: pl.DataFrame | None = None,
     ) -> None:
         """Open the data.
 
@@ -95,7 +100,8 @@ class PolarsDataFeed:
             signal_available_at: Rule (`market_open`, `market_close`, `next_day`) or None for a column `available_at`.
             context_available_at: The same for context.
             chunk: Span held in memory: `1mo`, `1w`, `1y`, ... or a number of slices.
-            validation: How thoroughly rows are checked while they are read; every level checks every row.
+            validation: How much is looked for: `fast` finds every broken rule, `standard` records doubtful data in
+                `data_quality` too, `paranoid` looks for more and refuses it. Every level looks at every row.
             calendar: Exchange calendar of the bars.
             timezone: Zone of timestamps that carry none.
             bar_label: What the timestamps of a raw frame mean.
@@ -104,9 +110,11 @@ class PolarsDataFeed:
             start: First session (date) or instant that is traded; None for all.
             end: Last session (date) or instant, inclusive; None for all.
             warm_up_days: Calendar days before `start` that are delivered to `on_warm_up` only.
+            accept: Codes of findings that `paranoid` records and does not refuse.
+            corporate_actions: Splits that the prices are not adjusted for, so that they are not taken for defects.
 
         Raises:
-            DataValidationError: The data breaks a rule of its schema.
+            DataValidationError: The data breaks a rule of its schema, or `paranoid` found what is not accepted.
             SignalTimingError: A signal or context value would be seen before it was known.
         """
         self.signal_columns = tuple(signal_columns)
@@ -125,6 +133,7 @@ class PolarsDataFeed:
             signals = ValueSource(signals_data, self.signal_columns, available_at=signal_available_at)
         # Prepared bars carry their instants; nobody asks how long they are.
         prepared = signals is None and _is_prepared(lazy, self._file)
+        self._inspector = Inspector.at_level(validation, calendar, accept=accept, corporate_actions=corporate_actions)
         length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
         clock = BarClock(calendar, timezone, bar_label, length, decide_at)
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
@@ -146,6 +155,11 @@ class PolarsDataFeed:
     def __len__(self) -> int:
         """Return the number of slices."""
         return self._slices.height
+
+    @property
+    def data_quality(self) -> pl.DataFrame:
+        """What was found in the data that is no error, as a table of schema `data_quality`."""
+        return findings_frame(()) if self._inspector is None else self._inspector.data_quality
 
     def __repr__(self) -> str:
         rows, stamps = self._slices["rows"].sum(), self._slices["timestamp"]
@@ -242,7 +256,7 @@ class PolarsDataFeed:
         rows = lazy.select(list(schema.columns))
         if schema_of(rows, file=self._file)["symbol"] in (pl.Categorical, pl.Enum):
             rows = rows.with_columns(pl.col("symbol").cast(pl.String))
-        return check_bars(rows, schema, file=self._file, at_once=_ROWS_CHECKED_AT_ONCE)
+        return check_bars(rows, schema, file=self._file, at_once=_ROWS_CHECKED_AT_ONCE, inspector=self._inspector)
 
     def _raw_bars(self, lazy: pl.LazyFrame, signals: ValueSource | None, clock: BarClock) -> CheckedBars:
         """Return bars prepared here in memory, with signals of another source or those that came joined to them."""
@@ -252,6 +266,8 @@ class PolarsDataFeed:
         validate(prices, schemas.prices_schema(), file=self._file)
         rows = load_values(signals, clock, by_symbol=True)
         validate(rows, schemas.signals_schema(signals.names), file=describe(signals.source))
+        self._note(late_revisions(rows, "signals"))
+        inspect_bars(prices, self._inspector, file=self._file)
         bars = join_signals(prices, [(signals, rows)])
         validate(bars, schemas.asset_data_schema(signals.names, self.indicator_columns))
         return CheckedBars.of(bars)
@@ -262,13 +278,19 @@ class PolarsDataFeed:
         assumed = [name for name in own if name not in stated]
         if assumed:
             self.notes += (f"taken as known at each bar's close, as nothing says otherwise: {', '.join(assumed)}",)
+            self._note([assumed_known(assumed)])
         moments = [f"{name}_available_at" for name in stated]
         numbers = [*self.indicator_columns, *own]
         prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file)
         validate(prices, schemas.prices_schema(), file=self._file)
         bars = declare_known(prices, own)
         validate(bars, schemas.asset_data_schema(own, self.indicator_columns), file=self._file)
+        inspect_bars(bars, self._inspector, file=self._file)
         return bars
+
+    def _note(self, findings: Iterable[Finding]) -> None:
+        if self._inspector is not None:
+            self._inspector.note(findings)
 
     def _context_of(
         self, source: Source | None, rule: str | None, slices: pl.DataFrame, clock: BarClock
@@ -285,6 +307,7 @@ class PolarsDataFeed:
         spec = ValueSource(source, self.context_columns, available_at=rule)
         rows = load_values(spec, clock, by_symbol=False)
         validate(rows, schemas.context_schema(spec.names), file=file)
+        self._note(late_revisions(rows, "context"))
         return join_context(decisions, [(spec, rows)])
 
 

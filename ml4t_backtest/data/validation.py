@@ -15,7 +15,7 @@ from ml4t_backtest.errors import DataValidationError, SignalTimingError, Violati
 if TYPE_CHECKING:
     import pandera.polars as pa
 
-# Every level checks every row. So far all of them run the same rules.
+# Every level checks every row against every rule; what else each looks for: docs/concepts/validation_levels.md.
 ValidationLevel = Literal["fast", "standard", "paranoid"]
 _SAMPLES = 5
 _SHOWN = 80

@@ -10,11 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
 from ml4t_backtest.reporting.metrics import compute_metrics
 
 # What a run records, and what follows from that and is written with it.
-RECORDED = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
+RECORDED = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns", "data_quality")
 TABLES = (*RECORDED, "rejected_orders")
 
 
@@ -31,6 +32,7 @@ class BacktestResult:
         daily_returns: The last slice of each session.
         initial_capital: Account currency.
         facts: Small values about the run: rows checked, symbols, span, notes of the feed, configuration.
+        data_quality: What was found in the data that is no error.
     """
 
     trades: pl.DataFrame
@@ -41,6 +43,7 @@ class BacktestResult:
     daily_returns: pl.DataFrame
     initial_capital: float
     facts: dict[str, Any] = field(default_factory=dict)
+    data_quality: pl.DataFrame = field(default_factory=lambda: empty_frame(data_quality_schema()))
 
     @cached_property
     def rejected_orders(self) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from ml4t_backtest.reporting.summary import data_notes, figure_rows
 Column = tuple[str, list[str]]
 
 MOST_TRADES_LISTED = 20
+MOST_FINDINGS_LISTED = 30
 _MOST_DECISION_COLUMNS = 6
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _COMPARED: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
@@ -156,6 +157,23 @@ def notes_list(result: BacktestResult) -> str:
     if not notes:
         return _nothing("Nothing to note.")
     return "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>"
+
+
+def quality_table(result: BacktestResult) -> str:
+    """Return what was found in the data, the gravest first."""
+    found = result.data_quality
+    if found.is_empty():
+        return _nothing("Nothing was found, or nothing was looked for (validation: fast).")
+    columns = ("what", "severity", "symbol", "count", "first", "example", "meaning")
+    rows = [
+        [what, severity, symbol or "all", count(number), f"{first:%Y-%m-%d}" if first else "", example, meaning]
+        for what, severity, symbol, number, first, example, meaning in found.head(MOST_FINDINGS_LISTED)
+        .select(columns)
+        .iter_rows()
+    ]
+    left_out = found.height - len(rows)
+    more = f"<p class='note'>{count(left_out)} more in the table data_quality.</p>" if left_out else ""
+    return table([name.capitalize() for name in columns], rows, words=(0, 1, 2, 4, 5, 6)) + more
 
 
 def provenance_list(provenance: Mapping[str, str]) -> str:

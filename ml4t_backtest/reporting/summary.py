@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ml4t_backtest.data.data_quality import summarize
 from ml4t_backtest.reporting.formats import Number, count, money, percent, ratio
 from ml4t_backtest.reporting.result import BacktestResult
 
@@ -51,9 +52,11 @@ def summary_rows(result: BacktestResult) -> list[tuple[str, str]]:
         result: The run.
 
     Returns:
-        Pairs of label and text; a figure that is undefined reads `n/a`. Each note of the data is a row `Note`.
+        Pairs of label and text; a figure that is undefined reads `n/a`. Each note of the data is a row `Note`, each
+        kind of finding in it a row `Data quality`.
     """
-    return [*figure_rows(result), *(("Note", note) for note in data_notes(result))]
+    notes = [("Note", note) for note in data_notes(result)]
+    return [*figure_rows(result), *notes, *(("Data quality", line) for line in summarize(result.data_quality))]
 
 
 def figure_rows(result: BacktestResult) -> list[tuple[str, str]]:

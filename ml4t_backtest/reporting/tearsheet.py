@@ -79,6 +79,7 @@ def _sections(
     facts = [
         _section("Orders by outcome", sections.orders_table(result)),
         _section("Data notes", sections.notes_list(result)),
+        _section("Data quality", sections.quality_table(result), kind="full long"),
         _section("Provenance", sections.provenance_list(provenance), kind="full"),
     ]
     if result.daily_returns.is_empty():

@@ -1,0 +1,311 @@
+"""What shows only over many bars or between symbols: each collects a little of every part and concludes at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml4t_backtest.core.instants import to_instant
+from ml4t_backtest.data.data_quality import Finding
+from ml4t_backtest.data.session_grid import BarPlaces
+from ml4t_backtest.data.symbol_rows import SymbolRows
+
+Int64s = npt.NDArray[np.int64]
+
+_HALF_HOUR = 1_800_000_000
+_HALF_HOURS = 48
+_WINDOW = 28 * 86_400_000_000
+_LEAST_BARS, _LEAST_MOVES = 15, 10
+# Odd constants of SplitMix64: every bit of a price reaches every bit of the sum.
+_MIX = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)
+
+
+class SeriesDetector(Protocol):
+    """Looks at all bars and says at the end what it found."""
+
+    def see(self, bars: SymbolRows, places: BarPlaces) -> None:
+        """Take in the fresh bars of a part."""
+        ...
+
+    def findings(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield what was found; `names` are the symbols by their numbers."""
+        ...
+
+
+class FromFloat32:
+    """Prices that went through 32 bits: all are exact in 32 bits and most have more than six decimals.
+
+    Rounded, highs and lows come to lie on the wrong side of opens and closes, and levels are missed. Prices in
+    binary fractions (quarters, eighths) are exact too, but short.
+    """
+
+    def __init__(self) -> None:
+        self._exact, self._rows, self._long = True, 0, 0
+        self._first = self._last = 0
+
+    def see(self, bars: SymbolRows, places: BarPlaces) -> None:
+        """Take in the fresh bars of a part; after the first price that needs 64 bits there is nothing left to ask."""
+        if not self._exact:
+            return
+        close = bars.close[bars.fresh]
+        self._exact = bool((close.astype(np.float32) == close).all())
+        self._long += int((np.round(close, 6) != close).sum()) if self._exact else 0
+        stamps = bars.timestamps[bars.fresh]
+        self._first = min(self._first or int(stamps.min()), int(stamps.min()))
+        self._last, self._rows = max(self._last, int(stamps.max())), self._rows + len(close)
+
+    def findings(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield one finding for all symbols."""
+        if self._exact and self._rows and self._long > self._rows / 2:
+            yield Finding(
+                "DQ-F32",
+                None,
+                self._first,
+                self._last,
+                self._rows,
+                "all closes are numbers of 32 bits",
+                "doubt",
+                "prices were kept in 32 bits and are off by up to 6e-8 of themselves",
+                "round them to ticks in the source",
+            )
+
+
+class MixedLabels:
+    """Intraday bars stamped at the other end than the rest: a bar closes at most opens and hardly ever at the close.
+
+    Rule: in at least half of a symbol's sessions a bar closes at the very open (or one bar after the close), and in
+    at most a tenth at the close (or at the end of the first bar). Extended hours have both and are left alone.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((5, 0), dtype=np.int64)
+        self._span = _Span()
+
+    def see(self, bars: SymbolRows, places: BarPlaces) -> None:
+        """Count the bars at the ends of sessions."""
+        if places.is_daily:
+            return
+        opens, closes = places.opens[places.session], places.closes[places.session]
+        closed_before = places.closes[np.maximum(places.session - 1, 0)]
+        new_session = (bars.since == 0) | (places.session != bars.ago(places.session, 1))
+        marks = (
+            bars.timestamps == opens,
+            bars.timestamps == opens + places.step,
+            bars.timestamps == closes,
+            bars.timestamps == closed_before + places.step,
+            new_session,
+        )
+        counted = np.stack([np.bincount(bars.codes[mark & bars.fresh], minlength=_size(bars)) for mark in marks])
+        self._counts = _added(self._counts, counted)
+        self._span.see(bars)
+
+    def findings(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield one finding per symbol whose bars lie a bar early or late."""
+        at_open, at_first, at_close, late, sessions = self._counts
+        early = (2 * at_open >= sessions) & (10 * at_close <= sessions)
+        behind = (2 * late >= sessions) & (10 * at_first <= sessions)
+        for code in np.flatnonzero((early | behind) & (sessions > 1)).tolist():
+            word, often = ("open", at_open[code]) if early[code] else ("close, one bar late,", late[code])
+            yield Finding(
+                "DQ-LABEL",
+                names[code],
+                *self._span.of(code),
+                int(often),
+                f"bars end at the {word} of {often} of {sessions[code]} sessions",
+                "defect",
+                "bars are labelled at their other end: each is known a bar earlier or later than said",
+                "declare bar_label for this source on its own",
+            )
+
+
+class WrongClock:
+    """Intraday bars of regular hours by another clock: moved by some half hours, all of them would be in session.
+
+    Rule: as they are, less than 90 % of a symbol's bars are inside a session; moved by one number of half hours, at
+    least 99 % are. Extended hours fit nowhere and are left alone.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((_HALF_HOURS, 0), dtype=np.int64)
+        self._span = _Span()
+        self._length = 0
+
+    def see(self, bars: SymbolRows, places: BarPlaces) -> None:
+        """Count the bars by the half hour of their session."""
+        if places.is_daily:
+            return
+        self._length = int(-(-np.median(places.closes - places.opens) // _HALF_HOUR))
+        since_open = bars.timestamps - 1 - places.opens[places.session]
+        slot = (since_open // _HALF_HOUR) % _HALF_HOURS
+        size = _size(bars)
+        flat = np.bincount((slot * size + bars.codes)[bars.fresh], minlength=_HALF_HOURS * size)
+        self._counts = _added(self._counts, flat.reshape(_HALF_HOURS, size))
+        self._span.see(bars)
+
+    def findings(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield one finding per symbol that fits by another clock."""
+        every = self._counts.sum(axis=0)
+        inside = np.stack(
+            [np.roll(self._counts, -ahead, axis=0)[: self._length].sum(axis=0) for ahead in range(_HALF_HOURS)]
+        )
+        best = inside.argmax(axis=0)
+        fits = (inside[0] < 0.9 * every) & (inside.max(axis=0) >= 0.99 * every) & (every > 0)
+        for code in np.flatnonzero(fits).tolist():
+            hours = (best[code] if best[code] <= 24 else best[code] - _HALF_HOURS) / 2
+            yield Finding(
+                "DQ-CLOCK",
+                names[code],
+                *self._span.of(code),
+                int(every[code] - inside[0, code]),
+                f"{inside[0, code] / every[code]:.0%} of the bars are in session; by a clock {hours:+g} h, all",
+                "defect",
+                "the timestamps are of another time zone than declared",
+                "declare the timezone of the source",
+            )
+
+
+class SameSeries:
+    """One series under several names: the same bars, to the last bit, over 28 days.
+
+    Rule: within a window of 28 days (counted from 1970) two symbols have the same timestamps, opens, highs, lows and
+    closes; at least 15 bars with at least 10 moves of the close, so that two halted symbols are not taken for one.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[pl.DataFrame] = []
+
+    def see(self, bars: SymbolRows, places: BarPlaces) -> None:
+        """Add up the bars of each symbol and window."""
+        window = bars.timestamps // _WINDOW
+        starts = np.flatnonzero((bars.since == 0) | (window != bars.ago(window, 1)))
+        moved = (bars.close != bars.ago(bars.close, 1)) & bars.fresh
+        sums = np.where(bars.fresh, _mixed(bars.timestamps, bars.open, bars.high, bars.low, bars.close), np.uint64(0))
+        self._parts.append(
+            pl.DataFrame(
+                {
+                    "code": bars.codes[starts],
+                    "window": window[starts],
+                    "sum": np.add.reduceat(sums, starts),
+                    "bars": np.add.reduceat(bars.fresh.astype(np.int64), starts),
+                    "moves": np.add.reduceat(moved.astype(np.int64), starts),
+                }
+            )
+        )
+
+    def findings(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield one finding per group of names."""
+        if not self._parts:
+            return
+        windows = pl.concat(self._parts).group_by("code", "window").agg(pl.col("sum", "bars", "moves").sum())
+        full = windows.filter((pl.col("bars") >= _LEAST_BARS) & (pl.col("moves") >= _LEAST_MOVES))
+        alike = full.group_by("window", "sum", "bars").agg(pl.col("code").sort()).filter(pl.col("code").list.len() > 1)
+        groups = alike.group_by("code").agg(pl.col("bars").sum(), pl.col("window").min(), last=pl.col("window").max())
+        for codes, bars, first, last in sorted(groups.iter_rows()):
+            one, *others = sorted(names[code] for code in codes)
+            yield Finding(
+                "DQ-COPY",
+                one,
+                first * _WINDOW,
+                (last + 1) * _WINDOW,
+                bars,
+                f"{bars} bars are those of {', '.join(others)}",
+                "defect",
+                "one series goes under several names: a position in each is one position",
+                "keep one of them, or map the symbols again",
+            )
+
+
+class _Span:
+    """First and last timestamp of each symbol."""
+
+    def __init__(self) -> None:
+        self._first = self._last = np.zeros(0, dtype=np.int64)
+
+    def see(self, bars: SymbolRows) -> None:
+        starts = np.flatnonzero(bars.since == 0)
+        ends = np.append(starts[1:], len(bars.codes)) - 1
+        known, size = len(self._first), _size(bars)
+        if size > known:
+            self._first = np.append(self._first, np.full(size - known, np.iinfo(np.int64).max))
+            self._last = np.append(self._last, np.zeros(size - known, dtype=np.int64))
+        codes = bars.codes[starts]
+        self._first[codes] = np.minimum(self._first[codes], bars.timestamps[starts])
+        self._last[codes] = np.maximum(self._last[codes], bars.timestamps[ends])
+
+    def of(self, code: int) -> tuple[int, int]:
+        return int(self._first[code]), int(self._last[code])
+
+
+def one_name_in_two_cases(names: Sequence[str]) -> Iterator[Finding]:
+    """Yield symbols that differ only in upper and lower case. Honest where an exchange marks classes by it (BRKb)."""
+    spellings: dict[str, list[int]] = {}
+    for code, name in enumerate(names):
+        spellings.setdefault(name.casefold(), []).append(code)
+    for codes in spellings.values():
+        if len(codes) > 1:
+            one, *others = sorted(names[code] for code in codes)
+            yield Finding(
+                "DQ-CASE",
+                one,
+                None,
+                None,
+                len(codes),
+                f"also written {', '.join(others)}",
+                "doubt",
+                "one symbol may be spelled in several ways, and its history be torn apart",
+                "spell it in one way",
+            )
+
+
+def late_revisions(rows: pl.DataFrame, dataset: str) -> Iterator[Finding]:
+    """Yield how often a row of signals or context was changed after it was known.
+
+    Rule: several rows of one symbol and timestamp that became known at different moments and differ in a value. A
+    backtest sees each version in its time; research on the last version alone knew the future. Honest for figures
+    that are revised as a rule.
+    """
+    key = [name for name in ("symbol", "timestamp") if name in rows.columns]
+    values = [name for name in rows.columns if name not in (*key, "available_at")]
+    ordered = rows.sort(*key, "available_at")
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in values)
+    late = ordered.with_columns(before=pl.col("available_at").shift(1)).filter(same & differs)
+    if late.is_empty():
+        return
+    first = late.sort("available_at").row(0, named=True)
+    about = f"{first.get('symbol', dataset)} {first['timestamp']:%Y-%m-%d}"
+    yield Finding(
+        "DQ-REVISED",
+        None,
+        to_instant(late["timestamp"].min()),  # type: ignore[arg-type]
+        to_instant(late["timestamp"].max()),  # type: ignore[arg-type]
+        late.height,
+        f"{about}: known {first['before']:%F}, again {first['available_at']:%F}",
+        "note",
+        f"{dataset} were changed after they were known: each version is used from its own moment on",
+    )
+
+
+def _mixed(*columns: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:
+    """Return a hash of each row."""
+    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+    for number, column in enumerate(columns):
+        mixed = (mixed ^ column.view(np.uint64)) * _MIX[number % len(_MIX)]
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _size(bars: SymbolRows) -> int:
+    return int(bars.codes.max()) + 1
+
+
+def _added(total: Int64s, more: Int64s) -> Int64s:
+    """Return the sum of two tables of counts by symbol, of which one may know fewer symbols."""
+    wide = np.zeros((total.shape[0], max(total.shape[1], more.shape[1])), dtype=np.int64)
+    wide[:, : total.shape[1]] += total
+    wide[:, : more.shape[1]] += more
+    return wide

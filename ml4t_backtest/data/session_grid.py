@@ -1,0 +1,98 @@
+"""Where bars stand in the sessions of an exchange: inside which one, at which place of its grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ml4t_backtest.core.instants import instants, to_datetime
+from ml4t_backtest.data.calendar import TradingCalendar
+
+if TYPE_CHECKING:
+    from ml4t_backtest.data.symbol_rows import SymbolRows
+
+Int64s = npt.NDArray[np.int64]
+_HOUR = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class SessionGrid:
+    """The sessions around some bars and the places in them that have a bar.
+
+    Attributes:
+        opens: When each session opens, microseconds since 1970 UTC.
+        closes: When it closes.
+        step: Length of a bar; 0 for one bar per session.
+        before: How many bars all sessions before each one have together.
+    """
+
+    opens: Int64s
+    closes: Int64s
+    step: int
+    before: Int64s
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether a session has one bar."""
+        return self.step == 0
+
+
+class BarPlaces:
+    """Where some bars stand on a grid.
+
+    Attributes:
+        session: For each bar the first session that closes at the bar's close or later, counted from 0.
+    """
+
+    def __init__(self, bars: SymbolRows, grid: SessionGrid) -> None:
+        self._timestamps = bars.timestamps
+        self.opens, self.closes, self.step, self.is_daily = grid.opens, grid.closes, grid.step, grid.is_daily
+        self._before = grid.before
+        found = np.searchsorted(grid.closes, bars.timestamps, side="left")
+        self.session: Int64s = np.minimum(found, len(grid.closes) - 1)
+
+    @cached_property
+    def number(self) -> Int64s:
+        """Number of each bar on the grid, counted over all sessions; a bar outside takes the place before or after."""
+        if self.is_daily:
+            return self.session
+        # Of a session's length nothing is left out: its last bar may be shorter.
+        within = np.minimum(self._timestamps, self.closes[self.session]) - self.opens[self.session]
+        return self._before[self.session] + np.maximum(-(-within // self.step), 0)
+
+
+def grid_over(first: int, last: int, calendar: str, step: int) -> SessionGrid:
+    """Return the sessions from before one moment to well after another.
+
+    Args:
+        first: Microseconds since 1970 UTC.
+        last: Likewise.
+        calendar: Exchange calendar.
+        step: Length of a bar; 0 for one bar per session.
+    """
+    begin, end = to_datetime(first).date(), to_datetime(last).date()
+    try:
+        # Whole years: other data of these years asks for the same sessions.
+        sessions = TradingCalendar(calendar, date(begin.year, 1, 1), date(end.year + 1, 12, 31)).sessions
+    except ValueError:
+        # The record of the exchange ends before that.
+        sessions = TradingCalendar(calendar, begin, end).sessions
+    opens, closes = (sessions[name].to_physical().to_numpy() for name in ("open", "close"))
+    sizes = -(-(closes - opens) // step) if step else np.ones(len(opens), dtype=np.int64)
+    return SessionGrid(opens, closes, step, np.cumsum(sizes) - sizes)
+
+
+def step_of(part: pl.DataFrame, grid: SessionGrid) -> int:
+    """Return the most frequent length of a bar in microseconds, 0 where most bars are as long as their session."""
+    opened, closed = (instants(part[name]).to_numpy() for name in ("open_instant", "timestamp"))
+    session = np.minimum(np.searchsorted(grid.closes, closed, side="left"), len(grid.closes) - 1)
+    whole = (opened == grid.opens[session]) & (closed == grid.closes[session])
+    lengths, counts = np.unique(closed - opened, return_counts=True)
+    step = int(lengths[np.argmax(counts)])
+    return 0 if whole.mean() > 0.5 or step >= 20 * _HOUR else max(step, 1)
