@@ -127,10 +127,10 @@ def order(result: BacktestResult, order_id: int) -> dict[str, Any]:
     return result.orders.row(by_predicate=pl.col("order_id") == order_id, named=True)
 
 
-def same_tables(one: BacktestResult, other: BacktestResult) -> bool:
-    """Whether two results have the same tables, to the bit."""
+def same_tables(one: BacktestResult, other: BacktestResult, *, but: str | None = None) -> bool:
+    """Whether two results have the same tables, to the bit; one may be left out."""
     tables = other.tables()
-    return all(frame.equals(tables[name], null_equal=True) for name, frame in one.tables().items())
+    return all(frame.equals(tables[name], null_equal=True) for name, frame in one.tables().items() if name != but)
 
 
 def _ohlc(price: Price) -> dict[str, float]:
