@@ -16,18 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import count
 from typing import Literal, get_args
 
+import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
 from ml4t_backtest.core.choices import is_number, require_choice
 from ml4t_backtest.core.chunk import Chunk
-from ml4t_backtest.core.fill import CashFlow, Fill
+from ml4t_backtest.core.fill import Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import CashPolicy, Order
+from ml4t_backtest.core.orders import CashPolicy, Order, OrderIds
 from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
 from ml4t_backtest.data.slices import chunks_of
@@ -42,19 +42,18 @@ from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.guard import PortfolioLimits, PositionRules
 from ml4t_backtest.execution.knobs.habits import account_of
 from ml4t_backtest.execution.profiles import FillAt, Profile, profile_of, with_fill_at
-from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.slippage import PercentageSlippage, SlippageModel
-from ml4t_backtest.execution.trade_tracker import TradeTracker
 from ml4t_backtest.execution.watched_models import watched_commission, watched_slippage
 from ml4t_backtest.portfolio.corporate_actions import declared_ends, schedule
 from ml4t_backtest.portfolio.ledger import Ledger
-from ml4t_backtest.portfolio.state import StateFrequency, StateRecorder
+from ml4t_backtest.portfolio.state import StateFrequency
 from ml4t_backtest.portfolio.view import PortfolioView
 from ml4t_backtest.reporting import records
 from ml4t_backtest.reporting.identities import check_identities
 from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.run_records import RunRecords, Standing
 from ml4t_backtest.strategy.base import Strategy, listens
-from ml4t_backtest.strategy.calls import Calls, Decider
+from ml4t_backtest.strategy.calls import Calls
 from ml4t_backtest.strategy.history import History
 from ml4t_backtest.strategy.outbox import Outbox
 
@@ -196,20 +195,17 @@ class BacktestEngine:
             profile=self._profile,
             lot_size=lot_size,
         )
-        order_ids = count(1)
-        self._desk = Desk(self._market, self._ledger, rules, order_ids)
-        self._outbox = Outbox(order_ids)
+        order_ids = OrderIds()
+        listening = listens(strategy)
+        self._desk = Desk(self._market, self._ledger, rules, order_ids, keeps_news=listening)
+        self._outbox = Outbox(order_ids, self._market)
         self._calls = Calls(strategy, self._outbox, self._market, signals=self._signals, indicators=self._indicators)
         self._history = History(self._market, actions, feed.bars_before if isinstance(feed, PolarsDataFeed) else None)
-        self._news: list[Fill | Order] | None = None
-        if listens(strategy):
-            self._news = []
-            self._desk.keep_news()
+        self._news: list[Fill | Order] | None = [] if listening else None
         self._end_of_data = end_of_data
-        self._states = StateRecorder(self._initial_capital, state_frequency)
-        self._tracker = TradeTracker(self._market.symbols)
-        self._seen = SeenRows(self._signals, self._indicators, self._context_columns)
-        self._events: list[Fill | CashFlow] = []
+        self._records = RunRecords(
+            self._market, self._signals, self._indicators, self._context_columns, self._initial_capital, state_frequency
+        )
 
     def run(self) -> BacktestResult:
         """Walk through the feed and return the records.
@@ -245,56 +241,52 @@ class BacktestEngine:
     def _walk(self, chunk: Chunk, first_row: int) -> Chunk:
         """Go through the slices of a chunk, turn what happened into records and return the part that was lived."""
         self._market.enter(chunk, first_row)
-        orders_before = len(self._desk.book.orders)
-        decide = self._calls.decider(chunk)
-        for index in range(chunk.num_slices):
-            if self._ruined_at is not None:
-                break
+        begin = Standing(self._ledger.quantities.copy(), self._market.marks().copy(), self._first_traded(chunk))
+        for index in range(begin.first_slice):
             self._market.move_to(index)
-            if self._trading_start is not None and self._market.timestamp < self._trading_start:
-                self._warm_up(chunk, index)
-            else:
-                self._trade(chunk, index, decide)
+            self._warm_up(chunk, index)
+        cash = self._trade(chunk, begin.first_slice)
         if chunk.is_last:
-            self._end(chunk)
+            self._end()
+            cash[-1:] = [self._ledger.cash] if cash else []
         self._take_news()
         lived = chunk.head(self._market.index + 1)
         self._history.leave(lived)
-        events = self._desk.take_events()
-        self._tracker.read(lived, events)
-        self._seen.keep(lived, first_row, self._desk.book.orders[orders_before:], events)
-        self._events += [event for event in events if isinstance(event, (Fill, CashFlow))]
+        self._records.read(lived, first_row, begin, cash, self._desk, self._ledger)
         return lived
 
-    def _trade(self, chunk: Chunk, index: int, decide: Decider) -> None:
-        """Live through one slice, in the order of the contract."""
-        alive = self._live()
-        if alive:
-            self._tell()
-            decide(index)
-            self._desk.accept(self._outbox.drain())
-        else:
-            self._ruined_at = self._market.timestamp
-        session = int(chunk.sessions[index])
-        self._states.record(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
+    def _trade(self, chunk: Chunk, first: int) -> list[float]:
+        """Live through the slices from the first one that is traded; return the cash after each."""
+        market, ledger, desk, outbox = self._market, self._ledger, self._desk, self._outbox
+        decide, cash = self._calls.decider(chunk), list[float]()
+        for index in range(first, chunk.num_slices):
+            market.move_to(index)
+            try:
+                alive = desk.live()
+            except StrategyError as error:
+                # Only a cost model of the user's can raise here.
+                raise StrategyError(f"at {chunk.moments[index]:%Y-%m-%d %H:%M} UTC: {error}") from error
+            if alive:
+                if self._news is not None:
+                    self._tell()
+                decide(index)
+                if requests := outbox.drain():
+                    desk.accept(requests)
+            cash.append(ledger.cash)
+            if not alive:
+                self._ruined_at = market.timestamp
+                break
+        return cash
 
-    def _live(self) -> bool:
-        """Steps 0 to 3; return whether the account still lives. Only a cost model of the user's can raise here."""
-        try:
-            self._desk.before_open()
-            self._desk.trade()
-            return self._desk.close()
-        except StrategyError as error:
-            raise StrategyError(f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC: {error}") from error
+    def _first_traded(self, chunk: Chunk) -> int:
+        """Return the first slice of a chunk that is traded; those before it belong to the warm-up."""
+        return 0 if self._trading_start is None else int(np.searchsorted(chunk.timestamps, self._trading_start))
 
-    def _end(self, chunk: Chunk) -> None:
+    def _end(self) -> None:
         """The data is over: what still works expires; positions are closed where that is asked for."""
         self._desk.book.expire_all("end_of_data")
         if self._end_of_data == "close" and self._ruined_at is None:
             self._desk.close_out()
-            index = self._market.index
-            session = int(chunk.sessions[index])
-            self._states.replace_last(self._market.timestamp, session, self._ledger.value(), chunk.context_at(index))
 
     def _notes(self) -> list[str]:
         notes = list(self._feed.notes) if isinstance(self._feed, PolarsDataFeed) else []
@@ -331,25 +323,17 @@ class BacktestEngine:
         return days.cast(UTC_MICROSECONDS) + timedelta(days=1)
 
     def _result(self, rows: int, slices: int) -> BacktestResult:
-        market, symbols = self._market, self._market.symbols
-        marks = {symbol_id: market.mark(symbol_id) for symbol_id in self._ledger.holdings}
-        states, daily = self._states.frames(self._context_columns)
-        trades = self._seen.complete(self._tracker.frame(marks, market.timestamp), symbols)
-        fills = [event for event in self._events if isinstance(event, Fill)]
-        flows = [event for event in self._events if isinstance(event, CashFlow)]
+        market = self._market
+        marks = {symbol_id: market.mark(symbol_id) for symbol_id in self._ledger.held()}
+        tables = self._records.tables(marks, market.timestamp)
         return BacktestResult(
-            trades=trades,
-            fills=records.fills_frame(fills, symbols),
-            orders=records.orders_frame(self._desk.book.orders),
-            cash_flows=records.cash_flows_frame(flows, symbols),
-            portfolio_states=states,
-            daily_returns=daily,
+            **tables,
             initial_capital=self._initial_capital,
             facts={
                 "rows_checked": rows,
                 "slices": slices,
-                "symbols": len(symbols),
-                "median_signal_lag_hours": self._seen.median_lag_hours(fills),
+                "symbols": len(market.symbols),
+                "median_signal_lag_hours": self._records.median_lag_hours(),
                 "fill_at": self._profile.fill_at,
                 "notes": self._notes(),
             },

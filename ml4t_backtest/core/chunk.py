@@ -1,13 +1,14 @@
 """The span of slices held in memory at once, as columns.
 
-A slice is all bars of one timestamp; a chunk never splits one. Columns become arrays once per chunk; a slice is a
-range of rows.
+A slice is all bars of one timestamp; a chunk never splits one. Columns become arrays once per chunk, and what is read
+slice by slice becomes plain lists, which are quicker to read one by one; a slice is a range of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml4t_backtest.core.instants import instants
+from ml4t_backtest.core.instants import instants, to_datetime
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+_PRICES = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,86 @@ class Chunk:
     @cached_property
     def prices(self) -> Mapping[str, Floats]:
         """Columns open, high, low, close and volume as arrays over rows."""
-        return {name: self.frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume")}
+        return {name: self.frame[name].to_numpy() for name in _PRICES}
 
     @cached_property
     def first_rows(self) -> list[int]:
-        """`offsets` as plain integers, quicker to read one by one."""
-        return [int(row) for row in self.offsets]
+        """`offsets` as plain integers."""
+        return plain(self.offsets)
 
-    def rows_of(self, index: int) -> dict[int, int]:
-        """Return symbol id -> row for the bars of slice `index`."""
-        first, last = self.first_rows[index], self.first_rows[index + 1]
-        return dict(zip(self.symbol_ids[first:last].tolist(), range(first, last), strict=True))
+    @cached_property
+    def instants(self) -> list[int]:
+        """`timestamps` as plain integers."""
+        return plain(self.timestamps)
+
+    @cached_property
+    def moments(self) -> list[datetime]:
+        """`timestamps` as datetimes in UTC."""
+        return [to_datetime(instant) for instant in self.instants]
+
+    @cached_property
+    def days(self) -> list[int]:
+        """`sessions` as plain integers."""
+        return plain(self.sessions)
+
+    @cached_property
+    def last_opened(self) -> Integers:
+        """Per slice, the latest open instant among its bars."""
+        latest: Integers = np.maximum.reduceat(self.opened, self.offsets[:-1])
+        return latest
+
+    @cached_property
+    def first_opened(self) -> list[int]:
+        """Per slice, the earliest open instant among its bars."""
+        return plain(np.minimum.reduceat(self.opened, self.offsets[:-1]))
+
+    @cached_property
+    def width(self) -> int:
+        """Number of symbols where each has a bar in every slice, in the order of their ids from 0; else 0.
+
+        Such a grid needs no search: the bar of symbol i in a slice is its row i.
+        """
+        width = int(self.offsets[1]) if self.num_slices else 0
+        if self.symbol_ids.size != width * self.num_slices or (np.diff(self.offsets) != width).any():
+            return 0
+        is_grid = (self.symbol_ids.reshape(self.num_slices, width) == np.arange(width)).all()
+        return width if is_grid else 0
+
+    def rows_of_symbol(self, symbol_id: int) -> Integers:
+        """Return the rows of a symbol, ascending."""
+        if self.width:
+            rows = len(self.symbol_ids) if symbol_id < self.width else 0
+            return np.arange(symbol_id, rows, self.width)
+        first, last = np.searchsorted(self._ids_by_symbol, [symbol_id, symbol_id + 1])
+        return self._by_symbol[first:last]
+
+    def in_symbol_order(self, name: str) -> Floats:
+        """Return a column of `prices` with the bars of each symbol side by side, in the order of time."""
+        column = self.prices[name]
+        return column.reshape(-1, self.width).T.ravel() if self.width else column[self._by_symbol]
+
+    def places(self, rows: Integers) -> Integers:
+        """Return where rows stand in the columns of `in_symbol_order`."""
+        if self.width:
+            return rows % self.width * self.num_slices + rows // self.width
+        return self._places[rows]
+
+    @cached_property
+    def _by_symbol(self) -> Integers:
+        ids = self.symbol_ids
+        # On small integers NumPy's stable sort counts instead of comparing.
+        narrow = ids.astype(np.uint16) if ids.size and ids.max() < 2**16 else ids
+        return np.argsort(narrow, kind="stable")
+
+    @cached_property
+    def _ids_by_symbol(self) -> Integers:
+        return self.symbol_ids[self._by_symbol]
+
+    @cached_property
+    def _places(self) -> Integers:
+        places = np.empty_like(self._by_symbol)
+        places[self._by_symbol] = np.arange(places.size)
+        return places
 
     def batch(self, index: int) -> pl.DataFrame:
         """Return the rows of slice `index`, a view."""
@@ -75,7 +146,9 @@ class Chunk:
         return self.frame.slice(first, self.first_rows[index + 1] - first)
 
     def head(self, slices: int) -> Chunk:
-        """Return a chunk that ends after its first `slices`."""
+        """Return a chunk that ends after its first `slices`; itself where that is all of it."""
+        if slices == self.num_slices:
+            return self
         rows = self.first_rows[slices]
         return replace(
             self,
@@ -90,9 +163,37 @@ class Chunk:
             context=None if self.context is None else self.context[:slices],
         )
 
+    def tail(self, first: int) -> Chunk:
+        """Return a chunk that begins with slice `first`; itself where that is its beginning."""
+        if first == 0:
+            return self
+        row = self.first_rows[first]
+        return replace(
+            self,
+            frame=self.frame.slice(row),
+            symbol_ids=self.symbol_ids[row:],
+            timestamps=self.timestamps[first:],
+            offsets=self.offsets[first:] - row,
+            opened=self.opened[row:],
+            decided=self.decided[first:],
+            sessions=self.sessions[first:],
+            session_ends=self.session_ends[first:],
+            context=None if self.context is None else self.context[first:],
+        )
+
     def context_at(self, index: int) -> dict[str, Any]:
         """Return the context of slice `index`, a copy that may be changed; empty without context."""
         return dict(self.context[index]) if self.context is not None else {}
+
+    def context_frame(self, names: Sequence[str]) -> pl.DataFrame:
+        """Return context values as columns, one row per slice; there must be context."""
+        return pl.DataFrame(self.context, schema=dict.fromkeys(names, pl.Float64))
+
+
+def plain(array: npt.NDArray[Any]) -> list[int]:
+    """Return whole numbers as plain integers, quicker to read one by one."""
+    numbers: list[int] = array.tolist()
+    return numbers
 
 
 def slice_offsets(timestamps: pl.Series) -> tuple[Integers, Integers]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 
@@ -229,3 +231,8 @@ def positive() -> pa.Check:
 def not_negative() -> pa.Check:
     """Return the rule of records that a value is not below zero."""
     return rule("E-RC-NEG", lambda c: c >= 0, "is negative", "report this as a defect of the engine")
+
+
+def coded(codes: npt.NDArray[np.int64], names: Sequence[str]) -> pl.Series:
+    """Return an Enum column of `names` from their indices."""
+    return pl.Series(names, dtype=pl.Enum(names)).gather(codes)

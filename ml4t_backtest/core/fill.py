@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ml4t_backtest.core.chunk import Floats, Integers
+
 CashFlowKind = Literal["dividend", "borrow_fee", "interest", "cash_in_lieu"]
 Phase = Literal["open", "rising", "falling", "inside", "close", "settled"]
 
@@ -32,6 +34,7 @@ class Fill:
         price: Price paid or received per share, slippage included.
         commission: Account currency, >= 0.
         slippage: Account currency, >= 0: `|price - raw_price| x |quantity|`.
+        before: Signed shares held before it.
         exit_reason: Recorded when the fill reduces a position.
         stop_loss: Level of the stop an entry brings along, or None.
         take_profit: Level of the target an entry brings along, or None.
@@ -54,6 +57,7 @@ class Fill:
     price: float
     commission: float
     slippage: float
+    before: float
     exit_reason: str = "signal"
     stop_loss: float | None = None
     take_profit: float | None = None
@@ -142,4 +146,45 @@ class Doubt:
     ends: tuple[Alternative, Alternative] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class OpenFills:
+    """Fills of market orders at the open of one slice, as columns, in the order they happened.
+
+    Attributes:
+        first_fill_id: Sequence number of the first.
+        slice_index: Slice of the chunk.
+        decided: Decision instant of the orders.
+        decision_slice: Timestamp of the deciding slice.
+        order_ids: Per fill, the order.
+        position_ids: Position changed; the newly opened one for a flip.
+        symbol_ids: Index in the engine's symbol list.
+        rows: Row of the fill bar, counted in the chunk.
+        decision_rows: Row of the deciding bar, counted over the run, or NO_ROW.
+        quantities: Shares, positive bought, negative sold.
+        before: Signed shares held before it.
+        raw_prices: Market price per share.
+        prices: Price paid or received per share, slippage included.
+        commissions: Account currency, >= 0.
+    """
+
+    first_fill_id: int
+    slice_index: int
+    decided: int
+    decision_slice: int
+    order_ids: Integers
+    position_ids: Integers
+    symbol_ids: Integers
+    rows: Integers
+    decision_rows: Integers
+    quantities: Floats
+    before: Floats
+    raw_prices: Floats
+    prices: Floats
+    commissions: Floats
+
+    def __len__(self) -> int:
+        return len(self.order_ids)
+
+
 LedgerEvent = Fill | SplitEvent | CashFlow | Doubt
+JournalEntry = LedgerEvent | OpenFills

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
 
 Sizing = Literal["quantity", "percent", "target_quantity", "target_value", "target_percent"]
 OrderStatus = Literal["working", "filled", "rejected", "cancelled", "expired"]
@@ -47,6 +51,10 @@ class Terms:
         if self.stop is not None:
             return "stop" if self.limit is None else "stop_limit"
         return "market" if self.limit is None else "limit"
+
+
+# One for all, so that it is seen at once that an order is a plain one.
+AT_MARKET = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +117,7 @@ class ProtectionTerms(TypedDict, total=False):
     max_holding_bars: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRequest:
+class OrderRequest(NamedTuple):
     """An order as the strategy wrote it, before it has a quantity.
 
     Attributes:
@@ -133,12 +140,48 @@ class OrderRequest:
     side: OrderSide
     sizing: Sizing
     amount: float
-    terms: Terms = Terms()
+    terms: Terms = AT_MARKET
     protection: Protection = UNPROTECTED
     group: int | None = None
     closes: bool = False
     minimum_value: float = 0.0
     tolerance: float = 0.0
+
+
+class OrderIds:
+    """Sequence numbers of orders, shared by all who make them."""
+
+    def __init__(self) -> None:
+        self._next = 1
+
+    def __next__(self) -> int:
+        return self.take(1).start
+
+    def take(self, number: int) -> range:
+        """Return so many numbers."""
+        taken = range(self._next, self._next + number)
+        self._next = taken.stop
+        return taken
+
+
+class BatchRequest(NamedTuple):
+    """Market orders for explicit quantities, as columns; what `OrderRequest` is for each of them, in order.
+
+    Attributes:
+        order_ids: Sequence numbers over the run.
+        symbol_ids: Indices in the engine's symbol list.
+        quantities: Signed shares, not 0.
+    """
+
+    order_ids: range
+    symbol_ids: npt.NDArray[np.int64]
+    quantities: npt.NDArray[np.float64]
+
+    def singles(self, symbols: Sequence[str]) -> Iterator[OrderRequest]:
+        """Return the same one by one."""
+        columns = (self.order_ids, self.symbol_ids.tolist(), self.quantities.tolist())
+        for order_id, symbol_id, shares in zip(*columns, strict=True):
+            yield OrderRequest(order_id, symbols[symbol_id], "sell" if shares < 0.0 else "buy", "quantity", shares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +208,7 @@ class ReplaceRequest:
     stop: float | None = None
 
 
-Request = OrderRequest | CancelRequest | ReplaceRequest
+Request = OrderRequest | BatchRequest | CancelRequest | ReplaceRequest
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.chunk import Chunk, slice_offsets
 from ml4t_backtest.core.columns import every_rule_holds
 from ml4t_backtest.core.instants import instants, to_datetime, to_instant
+from ml4t_backtest.data.bar_reader import BarReader
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_frequency
 from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
@@ -28,7 +29,7 @@ from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
-from ml4t_backtest.errors import ConfigError, CorruptDatasetError
+from ml4t_backtest.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -38,6 +39,7 @@ _PREPARED = ("open_instant", "decision_instant")
 _ROWS_CHECKED_AT_ONCE = 1_000_000
 # Days an exchange stays closed at most in an ordinary year: a long holiday with its weekends.
 _LONGEST_CLOSURE_DAYS = 10
+_ROWS_WORTH_READING = 500_000
 _CHUNK = re.compile(r"[1-9]\d*(mo|y|q|w|d|h)")
 
 
@@ -139,9 +141,12 @@ class PolarsDataFeed:
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
-        self._bars = bars.rows
         self._slices, self.trading_start = _span(bars.slices, start, end, warm_up_days, self.calendar, clock)
-        self.symbols = _symbols_within(bars.symbols, self._slices["timestamp"])
+        stamps = self._slices["timestamp"]
+        self.symbols = _symbols_within(bars.symbols, stamps)
+        self._bars = bars.rows.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
+        in_memory = not prepared or isinstance(asset_data, pl.DataFrame)
+        self._reader = BarReader(self._bars, self.symbols, file=self._file, in_memory=in_memory)
         if warm_up_days and start is not None:
             self.notes += _short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
 
@@ -176,7 +181,7 @@ class PolarsDataFeed:
         """
         edges = list(_edges(self._slices, self._chunk))
         for number, edge in enumerate(edges, start=1):
-            yield self._as_chunk(self._rows_between(*edge), is_last=number == len(edges))
+            yield self._as_chunk(self._reader.between(*edge), is_last=number == len(edges))
 
     def bars_before(self, moment: datetime, n: int) -> pl.DataFrame:
         """Return the last `n` bars of each symbol before a moment, in the order of time; fewer where there are fewer.
@@ -186,28 +191,14 @@ class PolarsDataFeed:
         Raises:
             CorruptDatasetError: As for `chunks`.
         """
-        kept = self._in_order(collect(self._bars.limit(0), file=self._file))
+        kept = self._reader.none()
         for edge in reversed(list(_edges(self._slices.filter(pl.col("timestamp") < moment), self._chunk))):
-            rows = pl.concat([self._rows_between(*edge), kept])
+            rows = pl.concat([self._reader.between(*edge), kept])
             kept = rows.group_by("symbol", maintain_order=True).tail(n).select(rows.columns)
             counts = kept["symbol"].value_counts()["count"]
             if len(counts) == len(self.symbols) and counts.min() == n:
                 break
         return kept.sort("timestamp", "symbol")
-
-    def _rows_between(self, first: datetime, last: datetime, height: int) -> pl.DataFrame:
-        """Return the rows of a chunk in order; `height` is how many there must be."""
-        rows = collect(self._bars.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
-        if rows.height != height:
-            raise CorruptDatasetError(
-                f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "
-                "checked: it changed meanwhile, or its rows are flagged as sorted and are not"
-            )
-        return self._in_order(rows)
-
-    def _in_order(self, rows: pl.DataFrame) -> pl.DataFrame:
-        ordered = rows.sort("timestamp", "symbol")
-        return ordered.with_columns(pl.col("symbol").cast(pl.Enum(self.symbols)))
 
     def require_known_before_close(self) -> None:
         """Refuse signals and context that are only known at or after the close of a bar that shows them.
@@ -218,8 +209,7 @@ class PolarsDataFeed:
             SignalTimingError: There is one, or the decision itself comes after the close.
         """
         stamps = self._slices["timestamp"]
-        rows = self._bars.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
-        late = [*known_too_late(rows, self.signal_columns, "asset_data", self._file)]
+        late = [*known_too_late(self._bars, self.signal_columns, "asset_data", self._file)]
         if self._context is not None:
             context = self._context.lazy().filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
             late += known_too_late(context, self.context_columns, "context_data", None)
@@ -232,7 +222,7 @@ class PolarsDataFeed:
         sessions = self.calendar.session_at(stamps)
         return Chunk(
             frame=rows,
-            symbol_ids=rows["symbol"].to_physical().cast(pl.Int64).to_numpy(),
+            symbol_ids=rows["symbol"].to_physical().to_numpy().astype(np.int64),
             timestamps=timestamps,
             offsets=offsets,
             opened=instants(rows["open_instant"]).to_numpy(),
@@ -401,8 +391,13 @@ def _edges(slices: pl.DataFrame, chunk: str | int) -> Iterator[tuple[datetime, d
     stamp = pl.col("timestamp")
     number = pl.int_range(pl.len()) // chunk if isinstance(chunk, int) else stamp.dt.truncate(chunk)
     parts = slices.group_by(number.alias("chunk"), maintain_order=True)
-    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum())
-    yield from spans.select("first", "last", "height").iter_rows()
+    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum()).drop("chunk")
+    if isinstance(chunk, str):
+        # Spans with few rows are read together: what is one chunk and what is another changes no answer.
+        batch = (pl.col("height").cum_sum() - 1) // _ROWS_WORTH_READING
+        together = spans.group_by(batch.alias("batch"), maintain_order=True)
+        spans = together.agg(pl.col("first").first(), pl.col("last").last(), pl.col("height").sum()).drop("batch")
+    yield from spans.iter_rows()
 
 
 def _moment(moment: datetime, clock: BarClock) -> datetime:

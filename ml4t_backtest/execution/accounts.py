@@ -44,6 +44,11 @@ class Account(Protocol):
         ...
 
     @property
+    def gives_credit(self) -> bool:
+        """Whether more than the cash can be spent, so that what is held decides too."""
+        ...
+
+    @property
     def borrow_rate(self) -> float:
         """Fee on the value of short positions, a fraction per year of 365 days."""
         ...
@@ -71,6 +76,11 @@ class CashAccount:
 
     @property
     def allows_short(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def gives_credit(self) -> bool:
         """False."""
         return False
 
@@ -115,6 +125,11 @@ class MarginAccount:
 
     @property
     def allows_short(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def gives_credit(self) -> bool:
         """True."""
         return True
 

@@ -4,52 +4,107 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
+from ml4t_backtest.core.chunk import Integers
 from ml4t_backtest.core.market import Market
+from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import OTHER, Order
 from ml4t_backtest.execution.affordability import whole_shares
 
 
 class Book:
-    """Every order of a run, and among them those that still work.
+    """The orders of a run that work, and those that have ended since somebody took them.
+
+    Market orders of one decision may lie here as a block of columns. Whoever asks for single orders gets them all as
+    objects; nobody else can tell the difference.
 
     Attributes:
-        orders: All orders, in the order they were submitted.
+        submitted: Orders that no record was taken of yet, in the order of their submission.
         ended: Orders that have ended since somebody took note, each with what `moment` returned then; None where
             nobody asks.
     """
 
     def __init__(self, market: Market, moment: Callable[[], int], *, fractional: bool) -> None:
-        self.orders: list[Order] = []
         self.ended: list[tuple[int, Order]] | None = None
         self._moment = moment
         self._market = market
         self._fractional = fractional
         self._working: dict[int, Order] = {}
+        self._block: OrderBlock | None = None
+        self.submitted: list[Order] = []
+        self._filled: list[tuple[OrderBlock, int]] = []
+        self._decision_rows: list[Integers] = []
 
     def submit(self, order: Order) -> None:
         """Take in an order; a rejected one is only recorded."""
         order.asked = abs(order.quantity)
-        self.orders.append(order)
+        self.submitted.append(order)
+        self._decision_rows.append(np.array([order.decision_row]))
         if order.status == "working":
             self._working[order.order_id] = order
         else:
             self._note(order)
 
+    def submit_block(self, block: OrderBlock) -> None:
+        """Take in the orders of a decision; the block before has been tried by then."""
+        self._break_up()
+        self._decision_rows.append(block.decision_rows)
+        self._block = block
+
+    def take_block(self) -> OrderBlock | None:
+        """Return the orders that nobody has looked at singly, and hand them over."""
+        block, self._block = self._block, None
+        return block
+
+    def adopt(self, block: OrderBlock) -> list[Order]:
+        """Let what is left of a block work as single orders, and return them."""
+        orders = block.orders(self._market.symbols)
+        self.submitted += orders
+        self._working.update((order.order_id, order) for order in orders)
+        return orders
+
+    def record_filled(self, block: OrderBlock) -> None:
+        """Write down that all orders of a block filled in the present slice."""
+        self._filled.append((block, self._market.timestamp))
+
+    def take_records(self) -> tuple[list[Order], list[tuple[OrderBlock, int]], Integers]:
+        """Return what has ended since the last call: orders, blocks with the slice they filled in.
+
+        The third are the rows that orders of the present chunk were decided on, counted over the run.
+        """
+        ended = [order for order in self.submitted if order.status != "working"]
+        self.submitted = [order for order in self.submitted if order.status == "working"]
+        filled, self._filled = self._filled, []
+        rows, self._decision_rows = self._decision_rows, []
+        return ended, filled, np.concatenate([np.empty(0, dtype=np.int64), *rows])
+
+    @property
+    def has_singles(self) -> bool:
+        """Whether single orders work."""
+        return bool(self._working)
+
+    def singles(self) -> list[Order]:
+        """Return the single working orders, in the order they were submitted."""
+        return list(self._working.values())
+
     def working(self) -> list[Order]:
         """Return the working orders, in the order they were submitted."""
-        return list(self._working.values())
+        self._break_up()
+        return self.singles()
 
     def working_of(self, symbol_id: int) -> list[Order]:
         """Return the working orders of a symbol."""
-        return [order for order in self._working.values() if order.symbol_id == symbol_id]
+        return [order for order in self.working() if order.symbol_id == symbol_id]
 
     def get(self, order_id: int) -> Order | None:
         """Return a working order, None where it has ended or never was."""
+        self._break_up()
         return self._working.get(order_id)
 
     def __bool__(self) -> bool:
         """Whether any order works."""
-        return bool(self._working)
+        return bool(self._working) or self._block is not None
 
     def remove(self, order: Order) -> None:
         """Take an ended order out of the working ones, and with it what only it could have brought to life."""
@@ -96,6 +151,11 @@ class Book:
             order.asked = order.filled_quantity + abs(order.quantity)
             if order.quantity == 0.0:
                 self.cancel(order, "quantity_rounds_to_zero")
+
+    def _break_up(self) -> None:
+        """Turn the block into single orders."""
+        if (block := self.take_block()) is not None:
+            self.adopt(block)
 
     def _note(self, order: Order) -> None:
         if self.ended is not None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
-from ml4t_backtest.core.orders import PROTECTIVE, Order, OrderKind, OrderSide
+from ml4t_backtest.core.orders import PROTECTIVE, Order, OrderIds, OrderKind, OrderSide
 from ml4t_backtest.execution.affordability import without_dust
 
 IntrabarPath = Literal["pessimistic", "optimistic", "ohlc", "olhc"]
 _REASONS = {"stop": "stop_loss", "limit": "take_profit", "trailing_stop": "trailing_stop", "market": "time_exit"}
 
 
-def protective_orders(entry: Order, quantity: float, raw_price: float, instant: int, ids: Iterator[int]) -> list[Order]:
+def protective_orders(entry: Order, quantity: float, raw_price: float, instant: int, ids: OrderIds) -> list[Order]:
     """Return the bracket of one fill: the orders that protect what it opened, in order of their names.
 
     Args:

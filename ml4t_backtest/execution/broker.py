@@ -6,15 +6,17 @@ The order of events is a published contract: docs/concepts/event_order.md; the p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 from ml4t_backtest.core.fill import Phase
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import OTHER, Order
+from ml4t_backtest.core.order_block import OrderBlock
+from ml4t_backtest.core.orders import OTHER, Order, OrderIds
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import same_quantity, whole_shares
+from ml4t_backtest.execution.block_filling import BlockFiller
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath, place_in_path, protective_orders, release
 from ml4t_backtest.execution.filling import Chance, Filler
@@ -39,11 +41,12 @@ class Broker:
         filler: Filler,
         account: Account,
         habits: Habits,
+        blocks: BlockFiller | None,
         *,
         path: IntrabarPath,
         fractional: bool,
         lot_size: int,
-        ids: Iterator[int],
+        ids: OrderIds,
     ) -> None:
         self._market = market
         self._ledger = ledger
@@ -52,6 +55,7 @@ class Broker:
         self._filler = filler
         self._account = account
         self._habits = habits
+        self._blocks = blocks
         self._path = path
         self._fractional = fractional
         self._lot_size = lot_size
@@ -65,7 +69,7 @@ class Broker:
         self._filler.begin_slice()
         self._born.clear()
         self._asleep.clear()
-        for order in self._book:
+        for order in self._book.singles():
             if order.tif == "ioc" and order.bars_met > 0:
                 self._book.expire(order, "ioc")
             elif order.tif == "day":
@@ -76,20 +80,17 @@ class Broker:
 
     def at_open(self) -> None:
         """Step 1: fill what the open fills, orders that reduce a position first."""
-        if not self._book:
-            return
-        candidates: list[Candidate] = []
-        for order, row in self._eligible():
-            open_ = self._market.price("open", row)
-            self._meet(order, open_)
-            raw = price_at_once(order, open_, self._habits.rules)
-            if raw is not None:
-                candidates.append((order, Chance(raw, row, "open")))
+        block = self._book.take_block()
+        candidates = self._at_open(self._eligible())
+        if block is not None:
+            # What else fills at this open takes its turn between them: then each of them is an order of its own.
+            left = self._fill_block(block) if self._blocks is not None and not candidates else block
+            candidates += [] if left is None else self._at_open(self._due(self._book.adopt(left)))
         self._reduce_then_open(candidates)
 
     def inside(self) -> None:
         """Step 2: test what is left against the bar, protective orders first; money freed here is spent later."""
-        if not self._book:
+        if not self._book.has_singles:
             return
         self._filler.begin_inside()
         eligible = sorted(self._eligible(), key=lambda pair: (pair[0].rank, pair[0].sequence))
@@ -124,7 +125,7 @@ class Broker:
         """
         self._filler.begin_close()
         candidates: list[Candidate] = []
-        for order in self._book:
+        for order in self._book.singles():
             row = self._market.row_of(order.symbol_id)
             if row is None or order.rank != OTHER or order.decision_slice != self._market.timestamp:
                 continue
@@ -141,11 +142,11 @@ class Broker:
 
     def at_close(self) -> None:
         """Step 3: fill market-on-close orders at the session's last close, orders that reduce a position first."""
-        if not (self._book and self._market.session_ends):
+        if not (self._book.has_singles and self._market.session_ends):
             return
         self._filler.begin_close()
         candidates: list[Candidate] = []
-        for order in self._book:
+        for order in self._book.singles():
             row = self._market.row_of(order.symbol_id)
             if order.kind != "market_on_close":
                 continue
@@ -161,6 +162,34 @@ class Broker:
             if order.kind == "trailing_stop":
                 self._follow(order, row)
 
+    def _at_open(self, due: Sequence[tuple[Order, int]]) -> list[Candidate]:
+        """Let orders meet the open of their bars; return those that it fills."""
+        candidates: list[Candidate] = []
+        for order, row in due:
+            open_ = self._market.price("open", row)
+            self._meet(order, open_)
+            raw = price_at_once(order, open_, self._habits.rules)
+            if raw is not None:
+                candidates.append((order, Chance(raw, row, "open")))
+        return candidates
+
+    def _fill_block(self, block: OrderBlock) -> OrderBlock | None:
+        """Fill a block as far as that is plain; return what is left of it."""
+        assert self._blocks is not None
+        filled, left = self._blocks.fill(block)
+        if len(filled):
+            self._book.record_filled(filled)
+            if self._book.has_singles:
+                self._end_protection(filled)
+        return left
+
+    def _end_protection(self, filled: OrderBlock) -> None:
+        """Cancel what protected positions that a block has closed or turned round."""
+        for symbol_id, quantity in zip(filled.symbol_ids.tolist(), filled.quantities.tolist(), strict=True):
+            after = self._ledger.quantity(symbol_id)
+            if after == 0.0 or (after * quantity > 0.0 and abs(after) <= abs(quantity)):
+                self._book.cancel_protection(symbol_id)
+
     def _meet(self, order: Order, first_price: float) -> None:
         """Let an order meet a bar: a trailing stop that has no water mark yet begins at the bar's first price."""
         order.bars_met += 1
@@ -169,7 +198,10 @@ class Broker:
 
     def _eligible(self) -> list[tuple[Order, int]]:
         """Return the working orders whose symbol has a bar that opened at or after their decision."""
-        pairs = ((order, self._market.row_of(order.symbol_id)) for order in self._book)
+        return self._due(self._book.singles())
+
+    def _due(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
+        pairs = ((order, self._market.row_of(order.symbol_id)) for order in orders)
         return [
             (order, row)
             for order, row in pairs

@@ -5,13 +5,13 @@ Corporate actions, borrow fees, interest, and the end of symbols that are no lon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml4t_backtest.core.choices import is_number
 from ml4t_backtest.core.fill import SplitEvent
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, NO_ROW
+from ml4t_backtest.core.orders import LIQUIDATION, NO_ROW, OrderIds
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.execution.affordability import same_quantity, whole_shares
@@ -63,7 +63,7 @@ class Custodian:
         custody: Custody,
         *,
         fractional: bool,
-        ids: Iterator[int],
+        ids: OrderIds,
     ) -> None:
         self._market = market
         self._ledger = ledger
@@ -84,6 +84,13 @@ class Custodian:
             self._apply(actions[self._next_action])
             self._next_action += 1
 
+    @property
+    def is_due(self) -> bool:
+        """Whether step 0 has something to do: a corporate action, or the fees of a new session."""
+        actions = self._custody.actions
+        acts = self._next_action < len(actions) and actions[self._next_action].instant < self._market.timestamp
+        return acts or self._accrued_to != self._market.session
+
     def accrue(self) -> None:
         """Step 0: charge borrow fees and pay interest for the calendar days since the last traded session."""
         before, self._accrued_to = self._accrued_to, self._market.session
@@ -92,8 +99,7 @@ class Custodian:
         years = (self._market.session - before) / _DAYS_PER_YEAR
         rate = self._account.borrow_rate
         if rate > 0.0:
-            for symbol_id in self._ledger.held():
-                holding = self._ledger.holdings[symbol_id]
+            for symbol_id, holding in self._ledger.holdings.items():
                 if holding.quantity < 0.0:
                     fee = -holding.quantity * self._market.mark(symbol_id) * rate * years
                     self._journal.book_cash(symbol_id, holding.position_id, "borrow_fee", -fee)
@@ -102,7 +108,12 @@ class Custodian:
             self._journal.book_cash(NO_ROW, NO_ROW, "interest", interest)
 
     def after_close(self) -> None:
-        """Step 3: settle positions in symbols that have ended."""
+        """Step 3: settle positions in symbols that have ended.
+
+        Sessions without a bar grow with each session only, so that its first slice is where they reach the limit.
+        """
+        if not (self._custody.delistings or self._market.session_begins):
+            return
         for symbol_id in self._ledger.held():
             ended = (self._custody.delistings or {}).get(self._market.symbols[symbol_id])
             if ended is not None and ended.instant <= self._market.timestamp:
@@ -133,7 +144,7 @@ class Custodian:
             return
         if action.kind == "split":
             self._split(symbol_id, action.value)
-        elif (holding := self._ledger.holdings.get(symbol_id)) is not None:
+        elif (holding := self._ledger.holding(symbol_id)) is not None:
             self._journal.book_cash(symbol_id, holding.position_id, "dividend", holding.quantity * action.value)
 
     def _split(self, symbol_id: int, ratio: float) -> None:
@@ -141,7 +152,7 @@ class Custodian:
         market = self._market
         market.rescale_mark(symbol_id, ratio)
         self._book.rescale(symbol_id, ratio)
-        holding = self._ledger.holdings.get(symbol_id)
+        holding = self._ledger.holding(symbol_id)
         if holding is None:
             return
         position_id, exact = holding.position_id, holding.quantity * ratio

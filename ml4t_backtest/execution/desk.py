@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
 from ml4t_backtest.core.choices import is_number, require_choice
-from ml4t_backtest.core.fill import Fill, LedgerEvent
+from ml4t_backtest.core.fill import Fill, JournalEntry
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order, Request
+from ml4t_backtest.core.orders import LIQUIDATION, PORTFOLIO_LIMIT, CashPolicy, Order, OrderIds, Request
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import Account, CashAccount
+from ml4t_backtest.execution.block_entry import BlockEntry
+from ml4t_backtest.execution.block_filling import BlockFiller
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.brackets import IntrabarPath
 from ml4t_backtest.execution.broker import Broker
@@ -24,6 +26,7 @@ from ml4t_backtest.execution.knobs.habits import habits_of
 from ml4t_backtest.execution.knobs.procedures import procedure_of
 from ml4t_backtest.execution.knobs.screening import screening_of
 from ml4t_backtest.execution.order_entry import OrderEntry
+from ml4t_backtest.execution.order_size import OrderSize
 from ml4t_backtest.execution.profiles import OURS, Profile
 from ml4t_backtest.portfolio.ledger import Ledger
 
@@ -69,6 +72,12 @@ class ExecutionRules:
         if lot > 1 and self.fractional:
             raise ConfigError(f"lot_size must be 1 where fractional is true, got {lot}: there are lots or fractions")
 
+    @property
+    def are_plain(self) -> bool:
+        """Whether a market order without protection has nothing to mind but its account."""
+        nobody_protects = self.position_rules == PositionRules() and self.limits == PortfolioLimits()
+        return self.profile == OURS and nobody_protects and self.lot_size == 1 and self.costs.max_volume_share is None
+
 
 class Desk:
     """Runs the steps of a slice that move money, in the order of the contract.
@@ -79,12 +88,45 @@ class Desk:
         journal: What happened.
     """
 
-    def __init__(self, market: Market, ledger: Ledger, rules: ExecutionRules, ids: Iterator[int]) -> None:
+    def __init__(
+        self, market: Market, ledger: Ledger, rules: ExecutionRules, ids: OrderIds, *, keeps_news: bool
+    ) -> None:
+        """Wire a run.
+
+        Args:
+            market: Where the run stands.
+            ledger: The account.
+            rules: How orders are executed.
+            ids: Source of order ids.
+            keeps_news: Whether `news` will be asked for: then each fill and order is kept as an object.
+        """
         fractional, account, profile = rules.fractional, rules.account, rules.profile
         habits = habits_of(profile, market, ledger)
         self.journal = Journal(market, ledger)
         self.book = Book(market, self.journal.__len__, fractional=fractional)
+        self.book.ended = [] if keeps_news else None
         self._told = 0
+        self._guard = Guard(rules.limits, ledger.cash)
+        self._market = market
+        self._ledger = ledger
+        self._account = account
+        self._ids = ids
+        filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, habits, fractional=fractional)
+        size = OrderSize(fractional=fractional, lot_size=rules.lot_size, whole=habits.whole)
+        block_entry, block_filler = None, None
+        if rules.are_plain and not keeps_news:
+            block_entry = BlockEntry(
+                market,
+                ledger,
+                self.book,
+                size,
+                fractional=fractional,
+                on_insufficient_cash=rules.on_insufficient_cash,
+            )
+            costs = rules.costs
+            block_filler = BlockFiller(
+                market, ledger, self.journal, account, costs.slippage, costs.commission, fractional=fractional
+            )
         self.entry = OrderEntry(
             market,
             ledger,
@@ -92,16 +134,10 @@ class Desk:
             account,
             rules.position_rules,
             habits,
-            fractional=fractional,
-            lot_size=rules.lot_size,
+            size,
+            block_entry,
             on_insufficient_cash=rules.on_insufficient_cash,
         )
-        self._guard = Guard(rules.limits, ledger.cash)
-        filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, habits, fractional=fractional)
-        self._market = market
-        self._ledger = ledger
-        self._account = account
-        self._ids = ids
         self._broker = Broker(
             market,
             ledger,
@@ -110,6 +146,7 @@ class Desk:
             filler,
             account,
             habits,
+            block_filler,
             path=rules.intrabar_path,
             fractional=fractional,
             lot_size=rules.lot_size,
@@ -126,9 +163,20 @@ class Desk:
             fractional=fractional,
             ids=ids,
         )
-
         self._procedure = procedure_of(profile, self._broker, habits.rules)
         self._screening = screening_of(profile, market, ledger, self.book, rules.costs.commission)
+        self._watches = account.allows_short or self._guard.watches_equity
+
+    def live(self) -> bool:
+        """Steps 0 to 3. Return whether the account still lives."""
+        if not (self._watches or self.book or self._custodian.is_due or self._ledger.cash < 0.0):
+            # Nothing is ordered and nothing falls due: what is held follows the market.
+            self._market.take_marks()
+            self._custodian.after_close()
+            return True
+        self.before_open()
+        self.trade()
+        return self.close()
 
     def warm_up(self) -> None:
         """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
@@ -152,7 +200,7 @@ class Desk:
         self._broker.at_close()
         self._broker.end_slice()
         self._custodian.after_close()
-        if not (self._account.allows_short or self._ledger.cash < 0.0 or self._guard.watches_equity):
+        if not (self._watches or self._ledger.cash < 0.0):
             return True
         value = self._ledger.value()
         if value.equity <= 0.0:
@@ -165,16 +213,12 @@ class Desk:
             self._flatten()
         return True
 
-    def accept(self, requests: Iterable[Request]) -> None:
+    def accept(self, requests: Sequence[Request]) -> None:
         """Step 4: take in what the strategy decided."""
-        known = len(self.book.orders)
+        known = len(self.book.submitted)
         self.entry.accept(requests)
-        self._screening.screen(self.book.orders[known:])
+        self._screening.screen(self.book.submitted[known:])
         self._procedure.decided()
-
-    def keep_news(self) -> None:
-        """From now on remember what `news` returns."""
-        self.book.ended = []
 
     def news(self) -> list[Fill | Order]:
         """Return fills and orders that have ended since the last call, in the order they happened.
@@ -191,8 +235,8 @@ class Desk:
         self._told = len(self.journal)
         return told
 
-    def take_events(self) -> list[LedgerEvent]:
-        """Return the events of the journal, which begins anew."""
+    def take_entries(self) -> list[JournalEntry]:
+        """Return the entries of the journal, which begins anew."""
         self._told = 0
         return self.journal.take()
 

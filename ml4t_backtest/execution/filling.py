@@ -172,8 +172,9 @@ class Filler:
         order.charged += commission
         order.filled_quantity += size
         order.quantity = without_dust(order.quantity - quantity)
+        before = self._ledger.quantity(order.symbol_id)
         position_id = self._ledger.apply_fill(order.symbol_id, quantity, price, commission)
-        self._journal.write(self._record(order, quantity, chance, price, commission, position_id))
+        self._journal.write(self._record(order, quantity, chance, (price, commission), (before, position_id)))
 
     def ends(self, hits: Sequence[tuple[Order, Chance]]) -> tuple[Alternative, Alternative] | None:
         """Return how an entry's protective orders would fill: a stop first, or the target first.
@@ -247,9 +248,9 @@ class Filler:
         return shares + size, notional + size * price
 
     def _record(
-        self, order: Order, quantity: float, chance: Chance, price: float, commission: float, position_id: int
+        self, order: Order, quantity: float, chance: Chance, cost: tuple[float, float], position: tuple[float, int]
     ) -> Fill:
-        market = self._market
+        market, (price, commission), (before, position_id) = self._market, cost, position
         at_open = chance.phase == "open"
         stop, target = entry_levels(order, chance.raw)
         return Fill(
@@ -270,6 +271,7 @@ class Filler:
             price=price,
             commission=commission,
             slippage=abs(price - chance.raw) * abs(quantity),
+            before=before,
             exit_reason=order.exit_reason,
             stop_loss=stop,
             take_profit=target,

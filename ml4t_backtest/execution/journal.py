@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import count
-
-from ml4t_backtest.core.fill import Alternative, CashFlow, CashFlowKind, Doubt, Fill, LedgerEvent
+from ml4t_backtest.core.fill import Alternative, CashFlow, CashFlowKind, Doubt, Fill, JournalEntry
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
 class Journal:
-    """Events of the present chunk; whoever changes the ledger writes here what was done."""
+    """What the present chunk has brought; whoever changes the ledger writes here what was done."""
 
     def __init__(self, market: Market, ledger: Ledger) -> None:
         self._market = market
         self._ledger = ledger
-        self._events: list[LedgerEvent] = []
-        self._fill_ids = count(1)
+        self._entries: list[JournalEntry] = []
+        self._fills = 0
 
-    def next_fill_id(self) -> int:
-        """Return the sequence number of the next fill."""
-        return next(self._fill_ids)
+    def next_fill_id(self, number: int = 1) -> int:
+        """Return the sequence number of the next fill, the first of so many."""
+        first = self._fills + 1
+        self._fills += number
+        return first
 
-    def write(self, event: LedgerEvent) -> None:
-        """Add an event."""
-        self._events.append(event)
+    def write(self, entry: JournalEntry) -> None:
+        """Add what happened."""
+        self._entries.append(entry)
 
     def book_cash(self, symbol_id: int, position_id: int, kind: CashFlowKind, amount: float) -> None:
         """Move cash without a fill and write it down; nothing happens for an amount of 0."""
@@ -38,13 +38,13 @@ class Journal:
         self.write(Doubt(symbol_id, self._market.index, self._market.timestamp, ends))
 
     def fills_between(self, first: int, last: int) -> list[Fill]:
-        """Return the fills among the events from number `first` up to number `last`."""
-        return [event for event in self._events[first:last] if isinstance(event, Fill)]
+        """Return the single fills among the entries from number `first` up to number `last`."""
+        return [entry for entry in self._entries[first:last] if isinstance(entry, Fill)]
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._entries)
 
-    def take(self) -> list[LedgerEvent]:
-        """Return the events and forget them."""
-        events, self._events = self._events, []
-        return events
+    def take(self) -> list[JournalEntry]:
+        """Return the entries and forget them."""
+        entries, self._entries = self._entries, []
+        return entries

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import (
     NO_ROW,
     UNPROTECTED,
+    BatchRequest,
     CancelRequest,
     CashPolicy,
     Order,
@@ -19,12 +20,13 @@ from ml4t_backtest.core.orders import (
     Terms,
 )
 from ml4t_backtest.execution.accounts import Account
+from ml4t_backtest.execution.block_entry import BlockEntry
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.guard import PositionRules
 from ml4t_backtest.execution.knobs.habits import Habits
+from ml4t_backtest.execution.order_size import TARGETS, OrderSize, Refusal
 from ml4t_backtest.portfolio.ledger import Ledger
 
-_TARGETS = ("target_quantity", "target_value", "target_percent")
 # Protection -> what it stays below; all are above 0.
 _LARGEST = {
     "stop_loss": math.inf,
@@ -34,7 +36,6 @@ _LARGEST = {
     "trailing_stop_percent": 1.0,
     "max_holding_bars": math.inf,
 }
-Refusal = tuple[str, str]
 
 
 class OrderEntry:
@@ -48,25 +49,40 @@ class OrderEntry:
         account: Account,
         rules: PositionRules,
         habits: Habits,
+        size: OrderSize,
+        blocks: BlockEntry | None,
         *,
-        fractional: bool,
-        lot_size: int,
         on_insufficient_cash: CashPolicy | None,
     ) -> None:
+        """Wire it.
+
+        Args:
+            market: Last prices.
+            ledger: What is held.
+            book: Where orders go.
+            account: Whether it may be short.
+            rules: Protection that entries get without asking.
+            habits: Tick and water marks of a profile.
+            size: How much an order is for.
+            blocks: Takes slices of plain orders in columns; None where each order has to be looked at.
+            on_insufficient_cash: Policy for all buys; None for the one of each sizing.
+        """
         self._market = market
         self._ledger = ledger
         self._book = book
         self._account = account
         self._rules = rules
         self._habits = habits
-        self._fractional = fractional
-        self._lot_size = lot_size
+        self._size = size
+        self._blocks = blocks
         self._on_insufficient_cash = on_insufficient_cash
 
-    def accept(self, requests: Iterable[Request]) -> None:
+    def accept(self, requests: Sequence[Request]) -> None:
         """Work through the requests of a slice in order; none can touch the slice itself."""
+        if not requests or (self._blocks is not None and self._blocks.accept(requests)):
+            return
         equity = self._ledger.value().equity
-        for request in requests:
+        for request in _one_by_one(requests, self._market.symbols):
             if isinstance(request, OrderRequest):
                 self._enter(request, equity)
             elif (order := self._book.get(request.order_id)) is None:
@@ -78,9 +94,9 @@ class OrderEntry:
 
     def _enter(self, request: OrderRequest, equity: float) -> None:
         order = self._order_for(request)
-        if request.sizing in _TARGETS and order.symbol_id != NO_ROW:
+        if request.sizing in TARGETS and order.symbol_id != NO_ROW:
             self._book.cancel_plain(order.symbol_id, "replaced_by_target")
-        refusal = self._refusal(request, order) or self._size(order, request, equity)
+        refusal = self._refusal(request, order) or self._take_size(order, request, equity)
         if refusal is not None and refusal[0] == "on_target":
             return
         if refusal is not None:
@@ -134,40 +150,13 @@ class OrderEntry:
         protected = request.protection is not UNPROTECTED
         return _invalid_terms(request.terms) or (_invalid_protection(request.protection) if protected else None)
 
-    def _size(self, order: Order, request: OrderRequest, equity: float) -> Refusal | None:
+    def _take_size(self, order: Order, request: OrderRequest, equity: float) -> Refusal | None:
         """Set the order's quantity; return why there is nothing to trade."""
-        mark, held = self._market.mark(order.symbol_id), self._ledger.quantity(order.symbol_id)
-        wanted = self._wanted(request, equity, mark)
-        if request.sizing not in _TARGETS:
-            order.quantity = self._in_lots(wanted, held)
-            return ("quantity_rounds_to_zero", f"{wanted:.6g} shares") if order.quantity == 0.0 else None
-        target = self._rounded(wanted)
-        # A target of nothing closes what is held, and never turns it round.
-        order.reduce_only = order.reduce_only or target == 0.0
-        # What is to be held is rounded before the difference is taken; a position is always closed whole.
-        order.quantity = -held if target == 0.0 else self._rounded(target - held)
-        order.side = "buy" if wanted >= held else "sell"
-        if order.quantity == 0.0:
-            kept = target == held and (target != 0.0 or wanted == 0.0)
-            return ("on_target", "") if kept else ("quantity_rounds_to_zero", f"{wanted - held:.6g} shares")
-        order.side = "buy" if order.quantity > 0.0 else "sell"
-        return ("on_target", "") if _too_small(request, order.quantity, held, mark, equity) else None
-
-    def _in_lots(self, wanted: float, held: float) -> float:
-        """Return a quantity to trade in whole lots; what closes a position closes all of it, odd shares too."""
-        closing = -held if wanted * held < 0.0 and abs(wanted) >= abs(held) and self._lot_size > 1 else 0.0
-        return closing + self._rounded(wanted - closing)
-
-    def _rounded(self, quantity: float) -> float:
-        """Truncate toward zero to what is traded: whole lots, or anything in a fractional account."""
-        return quantity if self._fractional else self._lot_size * self._habits.whole(quantity / self._lot_size)
-
-    def _wanted(self, request: OrderRequest, equity: float, mark: float) -> float:
-        """Return the shares asked for: to trade for plain orders, to hold for targets."""
-        if request.sizing in ("quantity", "target_quantity"):
-            return request.amount
-        money = request.amount if request.sizing == "target_value" else request.amount * equity
-        return money / mark
+        held, mark = self._ledger.quantity(order.symbol_id), self._market.mark(order.symbol_id)
+        size = self._size.of(request, held, mark, equity)
+        order.quantity, order.reduce_only = size.quantity, size.reduce_only
+        order.side = "buy" if size.is_buy else "sell"
+        return size.refusal
 
     def _replace(self, order: Order, request: ReplaceRequest) -> None:
         """Change a working order; it counts as decided now, so that no earlier price can fill its new terms."""
@@ -182,7 +171,7 @@ class OrderEntry:
             order.stop = self._habits.grid.stop(request.stop, is_buy=order.side == "buy")
         if request.quantity is not None:
             left = request.quantity - order.filled_quantity
-            order.quantity = order.sign * self._rounded(left)
+            order.quantity = order.sign * self._size.rounded(left)
             order.asked = order.filled_quantity + abs(order.quantity)
         order.decided = order.live_from = self._market.decided
         order.last_timestamp = self._market.timestamp
@@ -191,12 +180,15 @@ class OrderEntry:
             self._book.cancel(order, "by_strategy")
 
 
-def _too_small(request: OrderRequest, trade: float, held: float, mark: float, equity: float) -> bool:
-    """Return whether a rebalance leaves a trade out; never one that closes a position."""
-    if request.closes:
-        return False
-    near = equity > 0.0 and abs(held * mark / equity - request.amount) <= request.tolerance
-    return abs(trade) * mark < request.minimum_value or (near and request.tolerance > 0.0)
+def _one_by_one(
+    requests: Iterable[Request], symbols: Sequence[str]
+) -> Iterator[OrderRequest | CancelRequest | ReplaceRequest]:
+    """Yield requests in order, those of a batch singly."""
+    for request in requests:
+        if isinstance(request, BatchRequest):
+            yield from request.singles(symbols)
+        else:
+            yield request
 
 
 def _invalid_terms(terms: Terms) -> Refusal | None:

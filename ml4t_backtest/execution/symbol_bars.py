@@ -23,7 +23,7 @@ class SymbolBars:
 
 def bars_of(chunk: Chunk, symbol_id: int) -> SymbolBars:
     """Return the bars of a symbol, in time order."""
-    rows = np.flatnonzero(chunk.symbol_ids == symbol_id)
+    rows = chunk.rows_of_symbol(symbol_id)
     prices = chunk.prices
     return SymbolBars(rows, prices["open"][rows], prices["high"][rows], prices["low"][rows], prices["close"][rows])
 

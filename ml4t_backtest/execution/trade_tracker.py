@@ -10,13 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from ml4t_backtest.core import schemas
 from ml4t_backtest.core.chunk import Chunk
-from ml4t_backtest.core.fill import Alternative, CashFlow, Fill, LedgerEvent, SplitEvent
-from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.core.fill import Alternative, CashFlow, Fill, JournalEntry, LedgerEvent, SplitEvent
+from ml4t_backtest.core.fill_table import FillTable, placed_events
 from ml4t_backtest.core.orders import NO_ROW
+from ml4t_backtest.execution.round_trips import (
+    INSTANTS,
+    PLACE,
+    TRADE_TYPES,
+    round_trip_rows,
+    round_trips,
+    with_datetimes,
+)
 from ml4t_backtest.execution.symbol_bars import (
     SymbolBars,
     bar_of,
@@ -27,9 +35,6 @@ from ml4t_backtest.execution.symbol_bars import (
 )
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
-_INSTANTS = ("decision_timestamp", "entry_timestamp", "exit_decision_timestamp", "exit_timestamp")
-# Beside the published columns: where the rows seen at decision, entry and exit stand in the run.
-REFERENCES = ("decision_slice", "decision_row", "entry_row", "exit_row")
 
 
 @dataclass(slots=True)
@@ -136,37 +141,53 @@ class TradeTracker:
     def __init__(self, symbols: list[str]) -> None:
         self._symbols = symbols
         self._open: dict[int, _OpenTrade] = {}
-        self._rows: list[dict[str, Any]] = []
+        self._parts: list[pl.DataFrame] = []
 
-    def read(self, chunk: Chunk, events: Sequence[LedgerEvent]) -> None:
-        """Take in one chunk: its events in the order they happened, and its prices."""
-        by_symbol: dict[int, list[LedgerEvent]] = {symbol_id: [] for symbol_id in self._open}
-        for event in events:
-            by_symbol.setdefault(event.symbol_id, []).append(event)
-        # Exits of one slice keep the order of their fills over all symbols, however the chunks fall.
-        rows: list[tuple[int, dict[str, Any]]] = []
-        sequence = {id(event): position for position, event in enumerate(events)}
-        for symbol_id, own in by_symbol.items():
-            bars = bars_of(chunk, symbol_id)
-            rows += [(sequence[id(event)], row) for event, row in self._walk(symbol_id, own, chunk, bars)]
-        rows.sort(key=lambda pair: pair[0])
-        self._rows += [row for _, row in rows]
+    def read(self, chunk: Chunk, entries: Sequence[JournalEntry], fills: FillTable) -> None:
+        """Take in one chunk: what happened in it, in order, its fills as columns, and its prices.
+
+        A position that one fill opens and the next one closes, both at an open, is a row by arithmetic on columns;
+        what happens to all others is gone through event by event.
+        """
+        others = placed_events(entries)
+        entered, left = round_trips(fills, [event.symbol_id for _, event in others])
+        plain = np.zeros(len(fills), dtype=bool)
+        plain[entered] = plain[left] = True
+        events = [(fills.place.item(index), fills.fill(index)) for index in np.flatnonzero(~plain).tolist()]
+        rows = self._walk_through(chunk, sorted([*events, *others], key=lambda event: event[0]))
+        parts = [part for part in (round_trip_rows(chunk, fills, entered, left), _as_frame(rows)) if part.height]
+        if parts:
+            # Exits of one slice keep the order of their fills over all symbols, however the chunks fall.
+            self._parts.append(pl.concat(parts).sort(PLACE).drop(PLACE))
 
     def frame(self, marks: dict[int, float], timestamp: int) -> pl.DataFrame:
         """Return all trades so far with REFERENCES columns, open positions valued at `marks` at `timestamp`."""
-        still_open = [self._open_row(trade, marks[symbol_id], timestamp) for symbol_id, trade in self._in_order()]
-        return _as_frame([*self._rows, *still_open])
+        still_open = [(0, self._open_row(trade, marks[symbol_id], timestamp)) for symbol_id, trade in self._in_order()]
+        frames = [*self._parts, _as_frame(still_open).drop(PLACE)]
+        return pl.concat(frames).with_row_index("trade_id", offset=1)
+
+    def _walk_through(
+        self, chunk: Chunk, events: Sequence[tuple[int, LedgerEvent]]
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Go through events, symbol by symbol; return the exits as (place, row)."""
+        by_symbol: dict[int, list[tuple[int, LedgerEvent]]] = {symbol_id: [] for symbol_id in self._open}
+        for place, event in events:
+            by_symbol.setdefault(event.symbol_id, []).append((place, event))
+        rows: list[tuple[int, dict[str, Any]]] = []
+        for symbol_id, own in by_symbol.items():
+            rows += self._walk(symbol_id, own, chunk, bars_of(chunk, symbol_id))
+        return rows
 
     def _in_order(self) -> list[tuple[int, _OpenTrade]]:
         return sorted(self._open.items(), key=lambda item: self._symbols[item[0]])
 
     def _walk(
-        self, symbol_id: int, events: Sequence[LedgerEvent], chunk: Chunk, bars: SymbolBars
-    ) -> list[tuple[LedgerEvent, dict[str, Any]]]:
-        """Go through one symbol's events and the bars between them; return the exits as (event, row)."""
-        exits: list[tuple[LedgerEvent, dict[str, Any]]] = []
+        self, symbol_id: int, events: Sequence[tuple[int, LedgerEvent]], chunk: Chunk, bars: SymbolBars
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Go through one symbol's events and the bars between them; return the exits as (place, row)."""
+        exits: list[tuple[int, dict[str, Any]]] = []
         seen = 0
-        for event in events:
+        for place, event in events:
             bar = bar_of(event, chunk, bars)
             trade = self._open.get(symbol_id)
             if trade is not None:
@@ -184,7 +205,7 @@ class TradeTracker:
             elif trade is not None:
                 trade.doubt(event.ends)
             if row is not None:
-                exits.append((event, row))
+                exits.append((place, row))
         trade = self._open.get(symbol_id)
         if trade is not None:
             trade.end_entry_bar()
@@ -357,13 +378,8 @@ def _ends(trade: _OpenTrade, leaving: _Exit, part: dict[str, float]) -> tuple[fl
     return _result(trade, ends[0], part)[2], _result(trade, ends[1], part)[2]
 
 
-def _as_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return trade rows as a frame with instants as datetimes; symbols are still ids."""
-    types: dict[str, Any] = {name: column.dtype.type for name, column in schemas.trades_schema().columns.items()}
-    types |= dict.fromkeys(_INSTANTS, pl.Int64) | dict.fromkeys(REFERENCES, pl.Int64) | {"symbol_id": pl.Int64}
-    del types["trade_id"], types["symbol"]
-    frame = pl.DataFrame(rows, schema=types, orient="row")
-    stamps = pl.col(*_INSTANTS)
-    return frame.with_columns(
-        pl.from_epoch(stamps, time_unit="us").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
-    ).with_row_index("trade_id", offset=1)
+def _as_frame(rows: Sequence[tuple[int, dict[str, Any]]]) -> pl.DataFrame:
+    """Return (place, row) of trades as a frame with instants as datetimes; symbols are still ids."""
+    types = TRADE_TYPES | dict.fromkeys(INSTANTS, pl.Int64)
+    frame = pl.DataFrame([{PLACE: place, **row} for place, row in rows], schema=types, orient="row")
+    return with_datetimes(frame)

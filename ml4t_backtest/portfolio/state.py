@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
+import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
 from ml4t_backtest.core.choices import require_choice
+from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
-from ml4t_backtest.portfolio.ledger import Valuation
+from ml4t_backtest.portfolio.valuation import Values
 
 StateFrequency = Literal["slice", "session", "week", "month"]
 _TRUNCATED_TO: dict[StateFrequency, str] = {"session": "1d", "week": "1w", "month": "1mo"}
+_NO_STATES = pl.DataFrame(
+    schema={
+        "timestamp": pl.Int64,
+        "session": pl.Int32,
+        "cash": pl.Float64,
+        "positions_value": pl.Float64,
+        "gross_value": pl.Float64,
+        "num_positions": pl.Int64,
+    }
+)
 
 
 class StateRecorder:
-    """Collects one valuation per slice and turns them into frames at the end."""
+    """Collects the account's course chunk by chunk and turns it into frames at the end."""
 
     def __init__(self, initial_capital: float, frequency: StateFrequency = "slice") -> None:
         """Start with no states.
@@ -33,41 +45,34 @@ class StateRecorder:
         require_choice("state_frequency", frequency, get_args(StateFrequency))
         self._frequency = frequency
         self._initial = initial_capital
-        self._rows: list[tuple[int, int, float, float, float, int]] = []
-        self._context: list[dict[str, Any]] = []
+        self._parts: list[pl.DataFrame] = []
 
-    def record(self, timestamp: int, session: int, value: Valuation, context: dict[str, Any] | None) -> None:
-        """Add the state after a slice.
+    def record(self, chunk: Chunk, cash: Sequence[float], values: Values, context_columns: Sequence[str]) -> None:
+        """Add the states after the slices of a chunk.
 
         Args:
-            timestamp: Instant of the slice.
-            session: Its session, days since 1970.
-            value: The account after fills, marks and decisions.
-            context: Context values shown with the state.
+            chunk: The slices.
+            cash: Cash after each of them.
+            values: What the positions were worth.
+            context_columns: Context shown with the states.
         """
-        self._rows.append(
-            (timestamp, session, value.cash, value.positions_value, value.gross_value, value.num_positions)
-        )
-        if context is not None:
-            self._context.append(context)
-
-    def replace_last(self, timestamp: int, session: int, value: Valuation, context: dict[str, Any] | None) -> None:
-        """Record the last slice again, after positions were closed at its end."""
-        if self._rows:
-            self._rows.pop()
-            self._context = self._context[:-1]
-            self.record(timestamp, session, value, context)
+        columns = {
+            "timestamp": chunk.timestamps,
+            "session": chunk.sessions.astype(np.int32),
+            "cash": np.array(cash, dtype=np.float64),
+            "positions_value": values.net,
+            "gross_value": values.gross,
+            "num_positions": values.count.astype(np.int64),
+        }
+        states = pl.DataFrame(columns)
+        if chunk.context is not None and context_columns:
+            states = states.with_columns(chunk.context_frame(context_columns).get_columns())
+        self._parts.append(states)
 
     def frames(self, context_columns: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return portfolio states at the frequency asked for, and daily returns."""
-        names = ["timestamp", "session", "cash", "positions_value", "gross_value", "num_positions"]
-        types = [pl.Int64, pl.Int32, pl.Float64, pl.Float64, pl.Float64, pl.Int64]
-        states = pl.DataFrame(self._rows, schema=dict(zip(names, types, strict=True)), orient="row")
-        states = self._with_returns(states)
-        if self._context:
-            shown = pl.DataFrame(self._context, schema=dict.fromkeys(context_columns, pl.Float64))
-            states = states.with_columns(shown.get_columns())
-        seen = context_columns if self._context else ()
+        states = self._with_returns(pl.concat(self._parts) if self._parts else _NO_STATES)
+        seen = [name for name in context_columns if name in states.columns]
         daily = _last_of_each("1d", states).select(*schemas.daily_returns_schema().columns, *seen)
         if self._frequency != "slice":
             states = _last_of_each(_TRUNCATED_TO[self._frequency], states)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import Order
+from ml4t_backtest.core.orders import NO_ROW, Order
 from ml4t_backtest.core.position import Position
 from ml4t_backtest.core.views import OrderView
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -46,7 +46,7 @@ class PortfolioView:
         if symbol_id is None:
             return Position(symbol)
         mark = self._market.mark(symbol_id)
-        holding = self._ledger.holdings.get(symbol_id)
+        holding = self._ledger.holding(symbol_id)
         price = None if mark != mark else mark
         if holding is None:
             return Position(symbol, market_price=price)
@@ -62,8 +62,9 @@ class PortfolioView:
 
     def quantities(self, symbols: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return the signed shares held of each symbol, aligned with `symbols`."""
-        ids = self._market.ids
-        return np.array([self._ledger.quantity(ids[symbol]) if symbol in ids else 0.0 for symbol in symbols])
+        ids = self._market.ids_of(symbols)
+        # The last one stands in for a symbol that is not known, of which nothing is held.
+        return np.where(ids == NO_ROW, 0.0, self._ledger.quantities_of(ids))
 
     def orders(self, symbol: str | None) -> list[OrderView]:
         """Return the working orders of a symbol, of all symbols for None."""

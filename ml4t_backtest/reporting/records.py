@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
 
 from ml4t_backtest.core import schemas
-from ml4t_backtest.core.fill import CashFlow, Fill
+from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.columns import coded
+from ml4t_backtest.core.fill import CashFlow
+from ml4t_backtest.core.fill_table import FillTable
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import NO_ROW, Order
+from ml4t_backtest.core.record_schemas import FILL_PHASES, ORDER_SIDES, ORDER_STATUSES
 from ml4t_backtest.errors import ConfigError
 
 
@@ -36,8 +42,15 @@ def require_free_names(seen: Sequence[str], context_columns: Sequence[str]) -> N
             raise ConfigError(f"context column {name!r} is something else in portfolio_states: rename it")
 
 
-def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
-    """Return one row per order, in sequence."""
+def orders_frame(orders: Sequence[Order], blocks: Sequence[tuple[OrderBlock, int]], symbols: list[str]) -> pl.DataFrame:
+    """Return one row per order, in sequence.
+
+    Args:
+        orders: Single orders that have ended.
+        blocks: Blocks of market orders that filled whole, each with the timestamp of the slice they filled in.
+        symbols: Every symbol, by its id.
+    """
+    schema = schemas.orders_schema()
     rows = [
         (
             order.order_id,
@@ -54,31 +67,54 @@ def orders_frame(orders: Sequence[Order]) -> pl.DataFrame:
         )
         for order in orders
     ]
-    return _frame(rows, schemas.orders_schema())
+    singles = _frame(rows, schema)
+    if not blocks:
+        return singles
+    return pl.concat([singles, _block_rows(blocks, symbols).select(singles.columns)]).sort("order_id")
 
 
-def fills_frame(fills: Sequence[Fill], symbols: Sequence[str]) -> pl.DataFrame:
+def _block_rows(blocks: Sequence[tuple[OrderBlock, int]], symbols: list[str]) -> pl.DataFrame:
+    sizes = [len(block) for block, _ in blocks]
+    quantity = np.concatenate([block.quantities for block, _ in blocks])
+    columns = pl.DataFrame(
+        {
+            "order_id": np.concatenate([block.order_ids for block, _ in blocks]),
+            "symbol": _named(np.concatenate([block.symbol_ids for block, _ in blocks]), symbols),
+            "side": _sides(quantity),
+            "decision_timestamp": np.repeat([block.decided for block, _ in blocks], sizes),
+            "quantity": np.abs(quantity),
+            "filled_quantity": np.abs(quantity),
+            "last_timestamp": np.repeat([filled_at for _, filled_at in blocks], sizes),
+        }
+    )
+    return columns.with_columns(
+        pl.lit("market").alias("order_type"),
+        pl.lit("filled", dtype=pl.Enum(ORDER_STATUSES)).alias("status"),
+        pl.lit(None, dtype=pl.String).alias("reason"),
+        pl.lit(None, dtype=pl.String).alias("detail"),
+        _datetimes("decision_timestamp", "last_timestamp"),
+    )
+
+
+def fills_frame(fills: FillTable, symbols: list[str]) -> pl.DataFrame:
     """Return one row per fill, in the order they happened."""
-    rows = [
-        (
-            fill.fill_id,
-            fill.order_id,
-            fill.position_id,
-            symbols[fill.symbol_id],
-            _side(fill.quantity),
-            fill.decided,
-            fill.timestamp,
-            fill.instant,
-            fill.phase,
-            abs(fill.quantity),
-            fill.raw_price,
-            fill.price,
-            fill.commission,
-            fill.slippage,
-        )
-        for fill in fills
-    ]
-    return _frame(rows, schemas.fills_schema())
+    columns = {
+        "fill_id": fills.fill_id,
+        "order_id": fills.order_id,
+        "position_id": fills.position_id,
+        "symbol": _named(fills.symbol_id, symbols),
+        "side": _sides(fills.quantity),
+        "decision_timestamp": fills.decided,
+        "timestamp": fills.timestamp,
+        "fill_instant": fills.instant,
+        "phase": coded(fills.phase, FILL_PHASES),
+        "quantity": np.abs(fills.quantity),
+        "raw_price": fills.raw_price,
+        "price": fills.price,
+        "commission": fills.commission,
+        "slippage": fills.slippage,
+    }
+    return pl.DataFrame(columns).with_columns(_datetimes("decision_timestamp", "timestamp", "fill_instant"))
 
 
 def cash_flows_frame(flows: Sequence[CashFlow], symbols: Sequence[str]) -> pl.DataFrame:
@@ -96,8 +132,17 @@ def cash_flows_frame(flows: Sequence[CashFlow], symbols: Sequence[str]) -> pl.Da
     return _frame(rows, schemas.cash_flows_schema())
 
 
-def _side(quantity: float) -> str:
-    return "buy" if quantity >= 0.0 else "sell"
+def _sides(quantities: Floats) -> pl.Series:
+    return coded((quantities < 0.0).astype(np.int64), ORDER_SIDES)
+
+
+def _named(symbol_ids: Integers, symbols: list[str]) -> pl.Series:
+    return pl.Series(symbols, dtype=pl.String).gather(symbol_ids)
+
+
+def _datetimes(*names: str) -> pl.Expr:
+    stamps = pl.from_epoch(pl.col(*names), time_unit="us")
+    return stamps.dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
 
 
 def _frame(rows: Sequence[tuple[Any, ...]], schema: pa.DataFrameSchema) -> pl.DataFrame:
@@ -105,6 +150,4 @@ def _frame(rows: Sequence[tuple[Any, ...]], schema: pa.DataFrameSchema) -> pl.Da
     types = {name: column.dtype.type for name, column in schema.columns.items()}
     stamps = [name for name, dtype in types.items() if dtype == UTC_MICROSECONDS]
     plain = types | dict.fromkeys(stamps, pl.Int64)
-    return pl.DataFrame(rows, schema=plain, orient="row").with_columns(
-        pl.from_epoch(pl.col(stamps), time_unit="us").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
-    )
+    return pl.DataFrame(rows, schema=plain, orient="row").with_columns(_datetimes(*stamps))

@@ -13,9 +13,10 @@ from numbers import Integral, Real
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from ml4t_backtest.core.orders import UNPROTECTED, Protection, Terms, TimeInForce
+from ml4t_backtest.core.orders import AT_MARKET, UNPROTECTED, Protection, Terms, TimeInForce
 from ml4t_backtest.errors import StrategyError
 
 _PROTECTION = {each.name for each in fields(Protection)} - {"stop_loss_distance", "take_profit_distance"}
@@ -34,8 +35,8 @@ def number(what: str, value: object) -> float:
     return float(value)
 
 
-def numbers(what: str, values: Iterable[object]) -> list[float]:
-    """Return numbers as floats; an array or Series of them at once.
+def number_array(what: str, values: Iterable[object]) -> npt.NDArray[np.float64]:
+    """Return numbers as an array of floats.
 
     Raises:
         StrategyError: One is none.
@@ -43,9 +44,8 @@ def numbers(what: str, values: Iterable[object]) -> list[float]:
     if isinstance(values, pl.Series) and values.dtype.is_numeric():
         values = values.to_numpy()
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
-        floats: list[float] = values.astype(np.float64).tolist()
-        return floats
-    return [number(what, value) for value in values]
+        return values.astype(np.float64)
+    return np.array([number(what, value) for value in values], dtype=np.float64)
 
 
 def optional_number(what: str, value: object) -> float | None:
@@ -117,6 +117,8 @@ def terms_of(
         StrategyError: Terms exclude each other, or are of a wrong type.
     """
     prices = {"limit": limit, "stop": stop, "trailing": trailing, "trailing_percent": trailing_percent}
+    if tif == "gtc" and not market_on_close and all(price is None for price in prices.values()):
+        return AT_MARKET
     given = {
         name: number(f"order for {symbol!r}: {name}", value) for name, value in prices.items() if value is not None
     }

@@ -16,6 +16,7 @@ import polars as pl
 
 from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.core.orders import (
+    NO_ROW,
     OrderSide,
     Protection,
     ProtectionTerms,
@@ -178,15 +179,28 @@ class Strategy:
         Returns:
             The order ids, of the orders that were made.
         """
+        shares = arguments.number_array("a quantity of the batch", quantities)
+        names = symbols if isinstance(symbols, pl.Series) else list(map(arguments.symbol_name, symbols))
+        if len(names) != len(shares):
+            raise StrategyError(f"the batch has {len(names)} symbols and {len(shares)} quantities")
+        wanted = shares.nonzero()[0]
+        if tif == "gtc" and not protection:
+            symbol_ids = self._outbox.symbol_ids(names)[wanted]
+            if wanted.size and symbol_ids.min() != NO_ROW:
+                return self._outbox.put_batch(symbol_ids, shares[wanted])
         terms = arguments.terms_of("the batch", None, None, None, None, False, tif)
         shared = arguments.protection_of("the batch", protection)
-        shares_of = arguments.numbers("a quantity of the batch", quantities)
-        pairs = zip(map(arguments.symbol_name, symbols), shares_of, strict=True)
         put = self._outbox.put
         return [
-            put(symbol, "quantity", shares, side="sell" if shares < 0.0 else "buy", terms=terms, protection=shared)
-            for symbol, shares in pairs
-            if shares != 0.0
+            put(
+                arguments.symbol_name(names[row]),
+                "quantity",
+                shares.item(row),
+                side="sell" if shares.item(row) < 0.0 else "buy",
+                terms=terms,
+                protection=shared,
+            )
+            for row in wanted.tolist()
         ]
 
     def cancel(self, order_id: int) -> None:

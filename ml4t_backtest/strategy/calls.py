@@ -8,6 +8,7 @@ from functools import partial
 import polars as pl
 
 from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.core.fill import Fill
 from ml4t_backtest.core.instants import to_datetime
 from ml4t_backtest.core.market import Market
@@ -71,16 +72,20 @@ class Calls:
         return lambda index: self._decide_on_events(chunk, index, reader)
 
     def _decide_on_batch(self, chunk: Chunk, index: int) -> None:
-        stamp, batch, context = to_datetime(self._market.timestamp), chunk.batch(index), chunk.context_at(index)
-        self._call(lambda: self._strategy.on_timestamp_batch(stamp, batch, context))
+        try:
+            self._strategy.on_timestamp_batch(chunk.moments[index], chunk.batch(index), chunk.context_at(index))
+        except _RAISED as error:
+            raise self._error(error) from error
 
     def _decide_on_events(self, chunk: Chunk, index: int, reader: EventReader) -> None:
         first, last = chunk.first_rows[index], chunk.first_rows[index + 1]
-        for event in reader.events(first, last, chunk.context_at(index)):
-            try:
-                self._strategy.on_market_data(event)
-            except _RAISED as error:
-                raise self._error(error, event.symbol) from error
+        event: MarketEvent | None = None
+        on_market_data = self._strategy.on_market_data
+        try:
+            for event in reader.events(first, last, chunk.context_at(index), chunk.moments[index]):
+                on_market_data(event)
+        except _RAISED as error:
+            raise self._error(error, None if event is None else event.symbol) from error
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

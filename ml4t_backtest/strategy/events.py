@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from ml4t_backtest.core.event import MarketEvent
+from ml4t_backtest.core.event import EventColumns, MarketEvent, events
 
 _DATA = ("open", "high", "low", "close", "volume")
+# So many rows become Python values at once: quick, and never more than a few megabytes.
+_ROWS_AT_ONCE = 20_000
 
 
 class EventReader:
-    """Makes events from rows; columns become Python values once, however many slices the rows belong to."""
+    """Makes events from rows; columns become Python values some thousand rows at a time."""
 
     def __init__(self, frame: pl.DataFrame, signals: Sequence[str], indicators: Sequence[str]) -> None:
-        """Read the columns.
+        """Choose what is shown.
 
         Args:
             frame: Bars of one or more slices.
             signals: Signal columns; NAME_is_new comes along where the frame has it.
             indicators: Indicator columns.
         """
-        shown = [column for name in signals for column in (name, f"{name}_is_new") if column in frame.columns]
-        self._stamps = frame["timestamp"].to_list()
-        self._symbols = frame["symbol"].to_list()
-        self._data = frame.select(_DATA).to_dicts()
-        self._signals = _dicts(frame, shown)
-        self._indicators = _dicts(frame, indicators)
+        self._frame = frame
+        self._shown = [column for name in signals for column in (name, f"{name}_is_new") if column in frame.columns]
+        self._indicators = list(indicators)
+        self._first = self._last = 0
 
-    def events(self, first: int, last: int, context: Mapping[str, Any]) -> Iterator[MarketEvent]:
-        """Yield the events of rows `first` up to `last`, in symbol order; they share a context none can change."""
-        context = MappingProxyType(context)
-        for row in range(first, last):
-            yield MarketEvent(
-                self._stamps[row],
-                self._symbols[row],
-                self._data[row],
-                self._signals[row],
-                self._indicators[row],
-                context,
-            )
+    def events(
+        self, first: int, last: int, context: Mapping[str, Any], timestamp: datetime | None = None
+    ) -> Iterator[MarketEvent]:
+        """Yield the events of rows `first` up to `last`; they share a context none can change.
 
+        Args:
+            first: First row.
+            last: Row after the last one.
+            context: Context name -> value.
+            timestamp: Of all of them, where that is known already; None to read it.
+        """
+        if not self._first <= first <= last <= self._last:
+            self._read(first, max(last, first + _ROWS_AT_ONCE))
+        rows = slice(first - self._first, last - self._first)
+        signals = self._signals[rows] if self._signals else [{} for _ in range(last - first)]
+        stamps = self._frame["timestamp"][first:last].to_list() if timestamp is None else [timestamp] * (last - first)
+        return events(stamps, self._symbols[rows], signals, MappingProxyType(context), self._columns, rows.start)
 
-def _dicts(frame: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
-    return frame.select(names).to_dicts() if names else [{} for _ in range(frame.height)]
+    def _read(self, first: int, last: int) -> None:
+        rows = self._frame.slice(first, last - first)
+        self._first, self._last = first, first + rows.height
+        self._symbols = rows["symbol"].to_list()
+        self._signals = rows.select(self._shown).to_struct().to_list() if self._shown else []
+        indicators = {name: rows[name].to_list() for name in self._indicators}
+        self._columns = EventColumns(**{name: rows[name].to_list() for name in _DATA}, indicators=indicators)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ml4t_backtest.core.chunk import Chunk, Integers
+from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import NO_ROW
@@ -51,8 +51,6 @@ class History:
         # Bars per symbol from before the present chunk, as deep as was asked for so far; 0 until somebody asks.
         self._depth = 0
         self._past: dict[str, pl.DataFrame] = {}
-        self._rows: dict[int, Integers] = {}
-        self._rows_of: Chunk | None = None
 
     def leave(self, chunk: Chunk) -> None:
         """Take in that a chunk is over; of what it held only what may be asked for again is kept."""
@@ -69,7 +67,7 @@ class History:
         """
         self._check(n)
         chunk, symbol_id = self._market.chunk, self._market.ids.get(symbol, NO_ROW)
-        rows = self._rows_in(chunk, symbol_id)
+        rows = chunk.rows_of_symbol(symbol_id) if symbol_id != NO_ROW else np.empty(0, dtype=np.int64)
         known = int(np.searchsorted(rows, chunk.first_rows[self._market.index + 1]))
         bars = chunk.frame[rows[max(known - n, 0) : known]]
         if bars.height < n:
@@ -83,12 +81,6 @@ class History:
             raise StrategyError(f"history takes a whole number of bars from 1, got {n!r}")
         if self._read_before is None and n > REMEMBERED_SLICES:
             raise StrategyError(f"this feed is read once only: history gives {REMEMBERED_SLICES} bars, {n} are wanted")
-
-    def _rows_in(self, chunk: Chunk, symbol_id: int) -> Integers:
-        """Return the rows of a symbol in a chunk, ascending."""
-        if self._rows_of is not chunk:
-            self._rows, self._rows_of = _rows_by_symbol(chunk.symbol_ids), chunk
-        return self._rows.get(symbol_id, np.empty(0, dtype=np.int64))
 
     def _before(self, chunk: Chunk, symbol: str, n: int) -> pl.DataFrame:
         """Return bars of a symbol from before a chunk, at least `n` where there are as many."""
@@ -122,9 +114,3 @@ class History:
 def _by_symbol(bars: pl.DataFrame, depth: int) -> dict[str, pl.DataFrame]:
     parts = bars.partition_by("symbol", as_dict=True, maintain_order=True)
     return {str(key[0]): part.tail(depth) for key, part in parts.items()}
-
-
-def _rows_by_symbol(symbol_ids: Integers) -> dict[int, Integers]:
-    order = np.argsort(symbol_ids, kind="stable").astype(np.int64)
-    found, first = np.unique(symbol_ids[order], return_index=True)
-    return dict(zip(found.tolist(), np.split(order, first[1:]), strict=True))

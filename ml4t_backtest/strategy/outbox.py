@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
+from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import (
+    AT_MARKET,
     UNPROTECTED,
+    BatchRequest,
     CancelRequest,
+    OrderIds,
     OrderRequest,
     OrderSide,
     Protection,
@@ -21,21 +26,23 @@ from ml4t_backtest.errors import StrategyError
 
 # More than any universe needs in one slice; a loop that orders without end must not fill the memory.
 MAX_REQUESTS_PER_SLICE = 100_000
-_AT_MARKET = Terms()
 
 
 class Outbox:
     """Requests since the engine last looked, in the order they were made."""
 
-    def __init__(self, ids: Iterator[int]) -> None:
+    def __init__(self, ids: OrderIds, market: Market) -> None:
         """Start empty.
 
         Args:
             ids: Source of order ids, shared with whoever else makes orders.
+            market: Knows the symbols.
         """
         self._ids = ids
+        self._market = market
         self._groups = count(1)
         self._requests: list[Request] = []
+        self._room = MAX_REQUESTS_PER_SLICE
 
     def put(
         self,
@@ -44,7 +51,7 @@ class Outbox:
         amount: float,
         *,
         side: OrderSide = "buy",
-        terms: Terms = _AT_MARKET,
+        terms: Terms = AT_MARKET,
         protection: Protection = UNPROTECTED,
         group: int | None = None,
         closes: bool = False,
@@ -58,6 +65,16 @@ class Outbox:
         )
         self._add(request)
         return order_id
+
+    def symbol_ids(self, symbols: Iterable[str]) -> Integers:
+        """Return the ids of symbols, NO_ROW for one that is not known."""
+        return self._market.ids_of(symbols)
+
+    def put_batch(self, symbol_ids: Integers, quantities: Floats) -> list[int]:
+        """Add market orders for signed quantities, none of them 0, and return their order ids."""
+        order_ids = self._ids.take(len(quantities))
+        self._add(BatchRequest(order_ids, symbol_ids, quantities), len(order_ids))
+        return list(order_ids)
 
     def cancel(self, order_id: int) -> None:
         """Add a wish to take an order back."""
@@ -73,11 +90,15 @@ class Outbox:
 
     def drain(self) -> list[Request]:
         """Return the requests since the last call, in order."""
-        requests, self._requests = self._requests, []
+        requests = self._requests
+        if requests:
+            self._requests = []
+            self._room = MAX_REQUESTS_PER_SLICE
         return requests
 
-    def _add(self, request: Request) -> None:
-        if len(self._requests) >= MAX_REQUESTS_PER_SLICE:
+    def _add(self, request: Request, number: int = 1) -> None:
+        self._room -= number
+        if self._room < 0:
             raise StrategyError(
                 f"E-ST-LIMIT more than {MAX_REQUESTS_PER_SLICE} orders, cancellations and replacements in one slice"
             )

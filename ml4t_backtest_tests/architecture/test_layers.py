@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("data", "portfolio"),
     ("execution", "strategy", "reporting"),
+    ("run_records",),
     ("engine",),
     ("config",),
     ("runner",),

@@ -20,6 +20,11 @@ class _Lenient:
         return True
 
     @property
+    def gives_credit(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def borrow_rate(self) -> float:
         """0."""
         return 0.0

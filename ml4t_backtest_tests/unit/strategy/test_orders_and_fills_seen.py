@@ -242,5 +242,5 @@ def test_a_batch_with_a_null_is_a_rejected_order_and_one_of_two_lengths_an_error
         ("A", "rejected", "invalid_quantity"),
         ("B", "filled", None),
     ]
-    with pytest.raises(StrategyError, match="zip"):
+    with pytest.raises(StrategyError, match="2 symbols and 1 quantities"):
         run(FLAT, {0: lambda s: s.submit_batch(["A", "B"], [1.0])})

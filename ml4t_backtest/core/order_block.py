@@ -1,0 +1,96 @@
+"""Market orders of one decision as columns: what most strategies order most of the time.
+
+They are plain: one per symbol, good till cancelled, without protection. Nobody has looked at one of them singly yet;
+who does gets an `Order`, and with it all of them become objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.orders import Order
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True, eq=False)
+class OrderBlock:
+    """Orders in the order of their submission.
+
+    Attributes:
+        decided: Decision instant.
+        decision_slice: Timestamp of the deciding slice.
+        order_ids: Sequence numbers over the run.
+        symbol_ids: Indices in the engine's symbol list, each once.
+        quantities: Shares to fill, positive buys, negative sells, never 0.
+        decision_rows: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
+        reduce_only: Whether it never opens or adds.
+        clips: Whether a buy is cut to what cash allows, or refused.
+        groups: Rebalance it belongs to, 0 for none.
+    """
+
+    decided: int
+    decision_slice: int
+    order_ids: Integers
+    symbol_ids: Integers
+    quantities: Floats
+    decision_rows: Integers
+    reduce_only: Flags
+    clips: Flags
+    groups: Integers
+
+    def __len__(self) -> int:
+        return len(self.order_ids)
+
+    def part(self, which: Flags | Integers) -> OrderBlock:
+        """Return some of the orders, in the order that `which` names them."""
+        return OrderBlock(
+            self.decided,
+            self.decision_slice,
+            self.order_ids[which],
+            self.symbol_ids[which],
+            self.quantities[which],
+            self.decision_rows[which],
+            self.reduce_only[which],
+            self.clips[which],
+            self.groups[which],
+        )
+
+    def orders(self, symbols: Sequence[str]) -> list[Order]:
+        """Return the orders as objects, working."""
+        columns = (
+            self.order_ids,
+            self.symbol_ids,
+            self.quantities,
+            self.decision_rows,
+            self.reduce_only,
+            self.clips,
+            self.groups,
+        )
+        return [
+            Order(
+                order_id=order_id,
+                symbol=symbols[symbol_id],
+                symbol_id=symbol_id,
+                side="buy" if quantity > 0.0 else "sell",
+                quantity=quantity,
+                decided=self.decided,
+                live_from=self.decided,
+                decision_slice=self.decision_slice,
+                decision_row=decision_row,
+                sequence=order_id,
+                on_insufficient_cash="clip" if clips else "reject",
+                reduce_only=reduce_only,
+                group=group or None,
+                asked=abs(quantity),
+                last_timestamp=self.decision_slice,
+            )
+            for order_id, symbol_id, quantity, decision_row, reduce_only, clips, group in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+        ]

@@ -1,0 +1,130 @@
+"""The records of a run: what happened in each chunk becomes columns at its end, and tables at the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ml4t_backtest.core.chunk import Chunk, Floats
+from ml4t_backtest.core.fill import CashFlow, JournalEntry, SplitEvent
+from ml4t_backtest.core.fill_table import fill_table, no_fills
+from ml4t_backtest.core.market import Market
+from ml4t_backtest.execution.desk import Desk
+from ml4t_backtest.execution.seen_rows import SeenRows
+from ml4t_backtest.execution.trade_tracker import TradeTracker
+from ml4t_backtest.portfolio.ledger import Ledger
+from ml4t_backtest.portfolio.state import StateFrequency, StateRecorder
+from ml4t_backtest.portfolio.valuation import Paths, values_over
+from ml4t_backtest.reporting import records
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The account at the beginning of a chunk.
+
+    Attributes:
+        quantities: Signed shares held, by symbol id.
+        marks: Last prices, by symbol id.
+        first_slice: First slice of the chunk that is traded.
+    """
+
+    quantities: Floats
+    marks: Floats
+    first_slice: int
+
+
+class RunRecords:
+    """Collects the records of a run, chunk by chunk."""
+
+    def __init__(
+        self,
+        market: Market,
+        signals: Sequence[str],
+        indicators: Sequence[str],
+        context_columns: Sequence[str],
+        initial_capital: float,
+        state_frequency: StateFrequency,
+    ) -> None:
+        self._market = market
+        self._context_columns = context_columns
+        self._states = StateRecorder(initial_capital, state_frequency)
+        self._tracker = TradeTracker(market.symbols)
+        self._seen = SeenRows(signals, indicators, context_columns)
+        self._fills = [no_fills()]
+        self._flows: list[CashFlow] = []
+        self._orders = [records.orders_frame([], [], market.symbols)]
+
+    def read(
+        self,
+        chunk: Chunk,
+        first_row: int,
+        begin: Standing,
+        cash: Sequence[float],
+        desk: Desk,
+        ledger: Ledger,
+    ) -> None:
+        """Take in a chunk that was lived through.
+
+        Args:
+            chunk: The chunk.
+            first_row: Number of rows before it in the run.
+            begin: The account at its beginning.
+            cash: Cash after each of its traded slices.
+            desk: Orders and journal.
+            ledger: Changes of holdings.
+        """
+        entries = desk.take_entries()
+        fills = fill_table(entries, chunk, first_row)
+        ended, blocks, decision_rows = desk.book.take_records()
+        self._orders.append(records.orders_frame(ended, blocks, self._market.symbols))
+        self._tracker.read(chunk, entries, fills)
+        self._seen.keep(chunk, decision_rows, fills)
+        self._fills.append(fills)
+        self._flows += [entry for entry in entries if isinstance(entry, CashFlow)]
+        if cash:
+            traded = chunk.tail(begin.first_slice)
+            values = values_over(traded, self._paths(begin, entries, ledger))
+            self._states.record(traded, cash, values, self._context_columns)
+
+    def tables(self, marks: dict[int, float], timestamp: int) -> dict[str, pl.DataFrame]:
+        """Return the tables of a result by name.
+
+        Args:
+            marks: Last prices of what is still held, by symbol id.
+            timestamp: Last slice.
+        """
+        symbols = self._market.symbols
+        states, daily = self._states.frames(self._context_columns)
+        return {
+            "trades": self._seen.complete(self._tracker.frame(marks, timestamp), symbols),
+            "fills": pl.concat(records.fills_frame(fills, symbols) for fills in self._fills),
+            "orders": pl.concat(self._orders).sort("order_id"),
+            "cash_flows": records.cash_flows_frame(self._flows, symbols),
+            "portfolio_states": states,
+            "daily_returns": daily,
+        }
+
+    def median_lag_hours(self) -> float | None:
+        """Return the median time from the newest signal a decision saw to its fill; None where there is none."""
+        rows, filled = (
+            np.concatenate([getattr(fills, name) for fills in self._fills]) for name in ("decision_row", "instant")
+        )
+        return self._seen.median_lag_hours(rows, filled)
+
+    def _paths(self, begin: Standing, entries: Sequence[JournalEntry], ledger: Ledger) -> Paths:
+        """Return how the holdings of a chunk went, slices counted from the first traded one."""
+        changes = [(index - begin.first_slice, ids, held) for index, ids, held in ledger.take_changes()]
+        quantities, marks = (
+            np.append(column, np.full(len(self._market.symbols) - len(column), missing))
+            for column, missing in ((begin.quantities, 0.0), (begin.marks, np.nan))
+        )
+        changed = [ids for _, ids, _ in changes]
+        named = np.unique(np.concatenate([np.flatnonzero(quantities), *changed])).astype(np.int64)
+        if not self._market.in_order:
+            named = np.array(sorted(named.tolist(), key=self._market.symbols.__getitem__), dtype=np.int64)
+        splits = [entry for entry in entries if isinstance(entry, SplitEvent)]
+        rescalings = [(split.slice_index - begin.first_slice, split.symbol_id, split.ratio) for split in splits]
+        return Paths(named, quantities[named], marks[named], changes, rescalings)

@@ -1,0 +1,146 @@
+"""Plain market orders travel in columns; a run in which each of them is an object must give the same bits.
+
+A strategy that wants to hear of its fills gets every order and fill as an object, so listening is what tells the two
+apart: it must not change anything else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from worlds import run_on
+
+from ml4t_backtest import (
+    BacktestResult,
+    PercentageCommission,
+    PercentageSlippage,
+    PerShareCommission,
+    PolarsDataFeed,
+    Strategy,
+)
+from ml4t_backtest.core.views import FillView
+from ml4t_backtest.execution.accounts import MarginAccount
+from ml4t_backtest.execution.slippage import VolumeShareSlippage
+
+SYMBOLS = ("A", "B", "C", "D")
+TABLES = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
+
+
+class Wild(Strategy):
+    """Orders at random: nearly all of it plain, now and then a limit, a stop or a bracket among it."""
+
+    def __init__(self, seed: int, protected: float) -> None:
+        self._random = random.Random(seed)
+        self._protected = protected
+
+    def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
+        draw = self._random
+        act = draw.random()
+        if act < 0.25:
+            quantities = [float(draw.choice([0, 0, 5, 10, -5, -10])) for _ in SYMBOLS]
+            self.submit_batch(list(SYMBOLS), quantities)
+        elif act < 0.4:
+            self.rebalance({symbol: draw.choice([0.0, 0.2, 0.5]) for symbol in draw.sample(SYMBOLS, 2)})
+        elif act < 0.5:
+            self.submit_batch(list(SYMBOLS), -self.position_quantities(SYMBOLS))
+        else:
+            for symbol in draw.sample(SYMBOLS, draw.randint(0, 3)):
+                self._one(symbol)
+
+    def _one(self, symbol: str) -> None:
+        draw = self._random
+        if draw.random() < self._protected:
+            self.buy(symbol, 7, stop_loss_percent=0.02, take_profit_percent=0.03)
+            return
+        match draw.randint(0, 4):
+            case 0:
+                self.buy(symbol, draw.randint(1, 30))
+            case 1:
+                self.sell(symbol, draw.randint(1, 12))
+            case 2:
+                self.buy(symbol, percent=draw.choice([0.1, 0.3, 0.9]))
+            case 3:
+                self.close_position(symbol)
+            case 4:
+                self.order_target_percent(symbol, draw.choice([0.0, 0.25, 0.6]))
+
+
+class Listening(Wild):
+    def on_fill(self, fill: FillView) -> None:
+        """Hear of it, and do nothing."""
+
+
+def bars(seed: int) -> pl.DataFrame:
+    """Return 40 sessions of four symbols; now and then one of them has no bar."""
+    draw, rows = random.Random(seed), []
+    price = dict.fromkeys(SYMBOLS, 10.0)
+    for day in range(40):
+        for symbol in SYMBOLS:
+            first = price[symbol] * draw.uniform(0.97, 1.03)
+            last = first * draw.uniform(0.97, 1.03)
+            price[symbol] = last
+            if draw.random() < 0.9 or day == 0:
+                high, low = max(first, last) * draw.uniform(1.0, 1.02), min(first, last) * draw.uniform(0.98, 1.0)
+                stamp = date(2024, 1, 2) + timedelta(days=day)
+                row = {"timestamp": stamp, "symbol": symbol, "open": first, "high": high, "low": low, "close": last}
+                rows.append({**row, "volume": 500.0})
+    return pl.DataFrame(rows)
+
+
+def life(strategy: Strategy, seed: int, **engine: Any) -> BacktestResult:
+    return run_on(PolarsDataFeed(bars(seed), calendar="24/7", bar_label="session", chunk=7), strategy, **engine)
+
+
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "cash": {"slippage": PercentageSlippage(0.001), "commission": PercentageCommission(0.002)},
+    "little_cash": {"initial_capital": 200.0, "commission": PercentageCommission(0.01)},
+    "clip": {"initial_capital": 300.0, "on_insufficient_cash": "clip", "commission": PerShareCommission(0.01, 1.0)},
+    "margin": {"account": MarginAccount(borrow_rate=0.05), "slippage": PercentageSlippage(0.001)},
+    "fractional": {"fractional": True, "commission": PercentageCommission(0.001)},
+    "impact": {"slippage": VolumeShareSlippage(0.1)},
+}
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("protected", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(6))
+def test_orders_as_columns_and_as_objects_give_the_same_bits(account: str, protected: float, seed: int) -> None:
+    columns = life(Wild(seed, protected), seed, **ACCOUNTS[account])
+    objects = life(Listening(seed, protected), seed, **ACCOUNTS[account])
+    assert columns.fills.height > 0
+    for table in TABLES:
+        assert_frame_equal(getattr(columns, table), getattr(objects, table), check_exact=True)
+
+
+def test_more_than_half_of_the_orders_of_these_worlds_travel_in_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ml4t_backtest.execution.block_filling import BlockFiller
+
+    filled = []
+    fill = BlockFiller.fill
+
+    def counting(filler: BlockFiller, block: Any) -> Any:
+        done, left = fill(filler, block)
+        filled.append(len(done))
+        return done, left
+
+    monkeypatch.setattr(BlockFiller, "fill", counting)
+    fills = sum(life(Wild(seed, 0.0), seed, **ACCOUNTS["cash"]).fills.height for seed in range(12))
+    # Sales of what is not held, and buys beyond the cash, are looked at one by one.
+    assert sum(filled) > 0.5 * fills
+
+
+def test_looking_at_a_working_order_changes_nothing() -> None:
+    class Curious(Wild):
+        def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
+            super().on_timestamp_batch(timestamp, asset_batch, context)
+            self.get_orders()
+
+    plain, curious = life(Wild(3, 0.1), 3), life(Curious(3, 0.1), 3)
+    for table in TABLES:
+        assert_frame_equal(getattr(plain, table), getattr(curious, table), check_exact=True)
