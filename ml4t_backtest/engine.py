@@ -196,10 +196,10 @@ class BacktestEngine:
             lot_size=lot_size,
         )
         order_ids = OrderIds()
-        listening = listens(strategy)
-        self._desk = Desk(self._market, self._ledger, rules, order_ids, keeps_news=listening)
         self._outbox = Outbox(order_ids, self._market)
         self._calls = Calls(strategy, self._outbox, self._market, signals=self._signals, indicators=self._indicators)
+        listening = listens(strategy)
+        self._desk = Desk(self._market, self._ledger, rules, order_ids, keeps_news=listening)
         self._history = History(self._market, actions, feed.bars_before if isinstance(feed, PolarsDataFeed) else None)
         self._news: list[Fill | Order] | None = [] if listening else None
         self._end_of_data = end_of_data

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 _DATA = ("open", "high", "low", "close", "volume")
+_SHOWN = ("timestamp", "symbol", "data", "signals", "indicators", "context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,13 @@ class MarketEvent(_Fields):
     def volume(self) -> float:
         """Shares traded in the bar."""
         return self._columns.volume[self._row]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MarketEvent):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _SHOWN)
+
+    __hash__ = None  # type: ignore[assignment] # its mappings have none
 
     def __repr__(self) -> str:
         return f"MarketEvent({self.symbol} {self.timestamp:%Y-%m-%d %H:%M} close={self.close:g} {dict(self.signals)})"

@@ -91,6 +91,10 @@ def test_a_chunk_of_a_month_holds_the_slices_of_that_month(year: pl.DataFrame) -
     assert [chunk.num_slices for chunk in PolarsDataFeed(year, chunk="1mo").chunks()] == [21, 20, 19]
 
 
+def test_months_with_few_rows_are_read_together_unless_a_span_is_asked_for(year: pl.DataFrame) -> None:
+    assert [chunk.num_slices for chunk in PolarsDataFeed(year).chunks()] == [60]
+
+
 @pytest.mark.parametrize("chunk", [0, -1, "", "1", "mo", "0d", "-1d", "1m", "1.5d", 2.5, None, "1mo "])
 def test_a_chunk_that_is_no_span_is_refused(chunk: Any, make_bars: Any) -> None:
     with pytest.raises(ConfigError, match="chunk"):

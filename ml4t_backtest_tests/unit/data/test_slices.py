@@ -43,8 +43,10 @@ def chunked(*slices: tuple[Any, ...], market: Market | None = None) -> list[Chun
 
 def closes_by_symbol(chunk: Chunk, market: Market) -> dict[str, float]:
     """Look every symbol up the way the broker does: by its id."""
-    found = chunk.rows_of(0)
-    return {symbol: chunk.frame["close"][found[id_]] for symbol, id_ in market.ids.items() if id_ in found}
+    market.enter(chunk, 0)
+    market.move_to(0)
+    rows = {symbol: market.row_of(id_) for symbol, id_ in market.ids.items()}
+    return {symbol: chunk.frame["close"][row] for symbol, row in rows.items() if row is not None}
 
 
 # --- a user's feed --------------------------------------------------------------------------------------------------
