@@ -55,7 +55,7 @@ class RunRecords:
         self._seen = SeenRows(signals, indicators, context_columns)
         self._fills = [no_fills()]
         self._flows: list[CashFlow] = []
-        self._orders = [records.orders_frame([], [], market.symbols)]
+        self._orders = [records.orders_frame([], no_fills(), market.symbols)]
 
     def read(
         self,
@@ -78,8 +78,8 @@ class RunRecords:
         """
         entries = desk.take_entries()
         fills = fill_table(entries, chunk, first_row)
-        ended, blocks, decision_rows = desk.book.take_records()
-        self._orders.append(records.orders_frame(ended, blocks, self._market.symbols))
+        ended, decision_rows = desk.book.take_records()
+        self._orders.append(records.orders_frame(ended, fills, self._market.symbols))
         self._tracker.read(chunk, entries, fills)
         self._seen.keep(chunk, decision_rows, fills)
         self._fills.append(fills)
@@ -115,16 +115,19 @@ class RunRecords:
         return self._seen.median_lag_hours(rows, filled)
 
     def _paths(self, begin: Standing, entries: Sequence[JournalEntry], ledger: Ledger) -> Paths:
-        """Return how the holdings of a chunk went, slices counted from the first traded one."""
-        changes = [(index - begin.first_slice, ids, held) for index, ids, held in ledger.take_changes()]
+        """Return how the holdings of a chunk went."""
+        changes = ledger.take_changes()
         quantities, marks = (
             np.append(column, np.full(len(self._market.symbols) - len(column), missing))
             for column, missing in ((begin.quantities, 0.0), (begin.marks, np.nan))
         )
-        changed = [ids for _, ids, _ in changes]
-        named = np.unique(np.concatenate([np.flatnonzero(quantities), *changed])).astype(np.int64)
+        concerned = quantities != 0.0
+        concerned[changes.symbol_ids] = True
+        symbol_ids = np.flatnonzero(concerned)
         if not self._market.in_order:
-            named = np.array(sorted(named.tolist(), key=self._market.symbols.__getitem__), dtype=np.int64)
+            symbol_ids = np.array(sorted(symbol_ids.tolist(), key=self._market.symbols.__getitem__), dtype=np.int64)
         splits = [entry for entry in entries if isinstance(entry, SplitEvent)]
-        rescalings = [(split.slice_index - begin.first_slice, split.symbol_id, split.ratio) for split in splits]
-        return Paths(named, quantities[named], marks[named], changes, rescalings)
+        rescalings = [(split.slice_index, split.symbol_id, split.ratio) for split in splits]
+        return Paths(
+            symbol_ids, quantities[symbol_ids], marks[symbol_ids], changes, rescalings, first_slice=begin.first_slice
+        )

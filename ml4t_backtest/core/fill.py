@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-
-from ml4t_backtest.core.chunk import Floats, Integers
 
 CashFlowKind = Literal["dividend", "borrow_fee", "interest", "cash_in_lieu"]
 Phase = Literal["open", "rising", "falling", "inside", "close", "settled"]
@@ -146,15 +144,14 @@ class Doubt:
     ends: tuple[Alternative, Alternative] | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class OpenFills:
-    """Fills of market orders at the open of one slice, as columns, in the order they happened.
+    """Fills of plain market orders at the opens of consecutive slices, as columns, in the order they happened.
 
     Attributes:
         first_fill_id: Sequence number of the first.
-        slice_index: Slice of the chunk.
-        decided: Decision instant of the orders.
-        decision_slice: Timestamp of the deciding slice.
+        slices: Per slice with fills: slice of the chunk, decision instant of its orders, timestamp of the deciding
+            slice, number of fills.
         order_ids: Per fill, the order.
         position_ids: Position changed; the newly opened one for a flip.
         symbol_ids: Index in the engine's symbol list.
@@ -168,19 +165,17 @@ class OpenFills:
     """
 
     first_fill_id: int
-    slice_index: int
-    decided: int
-    decision_slice: int
-    order_ids: Integers
-    position_ids: Integers
-    symbol_ids: Integers
-    rows: Integers
-    decision_rows: Integers
-    quantities: Floats
-    before: Floats
-    raw_prices: Floats
-    prices: Floats
-    commissions: Floats
+    slices: list[tuple[int, int, int, int]] = field(default_factory=list)
+    order_ids: list[int] = field(default_factory=list)
+    position_ids: list[int] = field(default_factory=list)
+    symbol_ids: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    decision_rows: list[int] = field(default_factory=list)
+    quantities: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    raw_prices: list[float] = field(default_factory=list)
+    prices: list[float] = field(default_factory=list)
+    commissions: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.order_ids)

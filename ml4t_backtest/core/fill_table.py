@@ -43,6 +43,7 @@ class FillTable:
         exit_reason: Index in EXIT_REASONS.
         stop_loss: NaN for none.
         take_profit: NaN for none.
+        is_plain: Whether it filled a plain market order whole, of which nothing else is on record.
     """
 
     first_row: int
@@ -68,6 +69,7 @@ class FillTable:
     exit_reason: Integers
     stop_loss: Floats
     take_profit: Floats
+    is_plain: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.fill_id)
@@ -104,60 +106,48 @@ def fill_table(entries: Sequence[JournalEntry], chunk: Chunk, first_row: int) ->
 
 
 def _parts(entries: Sequence[JournalEntry], chunk: Chunk, first_row: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Yield the columns of runs of blocks and of single fills, in their order."""
-    blocks: list[OpenFills] = []
+    """Yield the columns of runs of plain and of single fills, in their order."""
     singles: list[Fill] = []
     for entry in entries:
-        if isinstance(entry, OpenFills):
+        if isinstance(entry, Fill):
+            singles.append(entry)
+        elif isinstance(entry, OpenFills):
             if singles:
                 yield _of_singles(singles)
                 singles = []
-            blocks.append(entry)
-        elif isinstance(entry, Fill):
-            if blocks:
-                yield _of_blocks(blocks, chunk, first_row)
-                blocks = []
-            singles.append(entry)
-    if blocks:
-        yield _of_blocks(blocks, chunk, first_row)
+            yield _of_plain(entry, chunk, first_row)
     if singles:
         yield _of_singles(singles)
 
 
-def _of_blocks(blocks: Sequence[OpenFills], chunk: Chunk, first_row: int) -> dict[str, npt.NDArray[Any]]:
-    sizes = [len(block) for block in blocks]
-
-    def each(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(block, name) for block in blocks])
-
-    def repeated(name: str) -> Integers:
-        return np.repeat(np.array([getattr(block, name) for block in blocks], dtype=np.int64), sizes)
-
-    rows, slices = each("rows"), repeated("slice_index")
-    quantity, raw, price = each("quantities"), each("raw_prices"), each("prices")
-    total = len(rows)
+def _of_plain(fills: OpenFills, chunk: Chunk, first_row: int) -> dict[str, npt.NDArray[Any]]:
+    per_slice = np.array(fills.slices, dtype=np.int64)
+    slices, decided, decision_slices = np.repeat(per_slice[:, :3], per_slice[:, 3], axis=0).T
+    rows, total = np.array(fills.rows, dtype=np.int64), len(fills)
+    quantity, raw, price = (np.array(column) for column in (fills.quantities, fills.raw_prices, fills.prices))
     return {
-        "fill_id": blocks[0].first_fill_id + np.arange(total),
-        "order_id": each("order_ids"),
-        "position_id": each("position_ids"),
-        "symbol_id": each("symbol_ids"),
+        "fill_id": fills.first_fill_id + np.arange(total),
+        "order_id": np.array(fills.order_ids, dtype=np.int64),
+        "position_id": np.array(fills.position_ids, dtype=np.int64),
+        "symbol_id": np.array(fills.symbol_ids, dtype=np.int64),
         "slice_index": slices,
         "timestamp": chunk.timestamps[slices],
         "instant": chunk.opened[rows],
         "phase": np.full(total, _AT_OPEN),
         "row": first_row + rows,
-        "decided": repeated("decided"),
-        "decision_slice": repeated("decision_slice"),
-        "decision_row": each("decision_rows"),
+        "decided": decided,
+        "decision_slice": decision_slices,
+        "decision_row": np.array(fills.decision_rows, dtype=np.int64),
         "quantity": quantity,
-        "before": each("before"),
+        "before": np.array(fills.before),
         "raw_price": raw,
         "price": price,
-        "commission": each("commissions"),
+        "commission": np.array(fills.commissions),
         "slippage": np.abs(price - raw) * np.abs(quantity),
         "exit_reason": np.full(total, _BY_SIGNAL),
         "stop_loss": np.full(total, np.nan),
         "take_profit": np.full(total, np.nan),
+        "is_plain": np.ones(total, dtype=bool),
     }
 
 
@@ -172,6 +162,7 @@ def _of_singles(fills: Sequence[Fill]) -> dict[str, npt.NDArray[Any]]:
             "exit_reason": np.array([REASON_CODES[fill.exit_reason] for fill in fills], dtype=np.int64),
             "stop_loss": np.array([fill.stop_loss for fill in fills], dtype=np.float64),
             "take_profit": np.array([fill.take_profit for fill in fills], dtype=np.float64),
+            "is_plain": np.zeros(len(fills), dtype=bool),
         }
     )
 

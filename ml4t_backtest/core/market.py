@@ -6,7 +6,7 @@ nothing to value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -153,27 +153,18 @@ class Market:
         row = self._rows_of_slice().item(symbol_id)
         return row if row >= first else None
 
-    def rows_of(self, symbol_ids: Integers) -> Integers:
+    def rows_of(self, symbol_ids: Sequence[int]) -> list[int]:
         """Return the rows of symbols in the current slice, counted in the chunk; NO_ROW without a bar."""
         first = self.chunk.first_rows[self.index]
         if self.is_complete:
-            return symbol_ids + first
-        if self.chunk.width:
-            return np.where(symbol_ids < self.chunk.width, symbol_ids + first, NO_ROW)
-        rows = self._rows_of_slice()[symbol_ids]
-        return np.where(rows >= first, rows, NO_ROW)
+            return [first + symbol_id for symbol_id in symbol_ids]
+        rows = map(self.row_of, symbol_ids)
+        return [NO_ROW if row is None else row for row in rows]
 
     def run_row_of(self, symbol_id: int) -> int:
         """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""
         row = self.row_of(symbol_id)
         return NO_ROW if row is None else self.first_row + row
-
-    def run_rows_of(self, symbol_ids: Integers) -> Integers:
-        """Return the rows of symbols in the current slice, counted over the run; NO_ROW without a bar."""
-        if self.is_complete:
-            return symbol_ids + (self.first_row + self.chunk.first_rows[self.index])
-        rows = self.rows_of(symbol_ids)
-        return np.where(rows == NO_ROW, NO_ROW, rows + self.first_row)
 
     def price(self, name: str, row: int) -> float:
         """Return the open, high, low or close of a row of the chunk."""

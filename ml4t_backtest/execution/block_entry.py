@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import (
@@ -63,25 +61,14 @@ class BlockEntry:
 
     def _of_batch(self, batch: BatchRequest) -> OrderBlock | None:
         """Return a batch as a block; None where its quantities have to be looked at one by one."""
-        number = len(batch.order_ids)
-        if self._fractional:
-            is_plain = bool(np.isfinite(batch.quantities).all())
-        else:
-            # Neither NaN nor infinity is an integer.
-            is_plain = all(map(float.is_integer, batch.quantities.tolist()))
-        if not is_plain or len(set(batch.symbol_ids.tolist())) < number:
+        symbol_ids, quantities = batch.symbol_ids.tolist(), batch.quantities.tolist()
+        # Neither NaN nor infinity is an integer.
+        is_plain = all(map(math.isfinite if self._fractional else float.is_integer, quantities))
+        if not is_plain or len(set(symbol_ids)) < len(symbol_ids):
             return None
-        return OrderBlock(
-            self._market.decided,
-            self._market.timestamp,
-            np.arange(batch.order_ids.start, batch.order_ids.stop),
-            batch.symbol_ids,
-            batch.quantities,
-            self._market.run_rows_of(batch.symbol_ids),
-            np.zeros(number, dtype=bool),
-            np.full(number, self._on_insufficient_cash == "clip"),
-            np.zeros(number, dtype=np.int64),
-        )
+        number = len(symbol_ids)
+        clips = [self._on_insufficient_cash == "clip"] * number
+        return self._block(batch.order_ids, symbol_ids, quantities, [False] * number, clips, [0] * number)
 
     def _of_singles(self, requests: Sequence[Request]) -> OrderBlock | None:
         """Return requests for single orders as a block; None where one of them is not plain."""
@@ -107,18 +94,31 @@ class BlockEntry:
                 rows.append((request.order_id, symbol_id, size.quantity, size.reduce_only, clips, request.group or 0))
             elif size.refusal is None or size.refusal[0] != "on_target":
                 return None
-        columns = list(zip(*rows, strict=True)) if rows else [()] * 6
-        named = np.array(columns[1], dtype=np.int64)
+        columns = zip(*rows, strict=True) if rows else ((),) * 6
+        return self._block(*columns)
+
+    def _block(
+        self,
+        order_ids: Sequence[int],
+        symbol_ids: Sequence[int],
+        quantities: Sequence[float],
+        reduce_only: Sequence[bool],
+        clips: Sequence[bool],
+        groups: Sequence[int],
+    ) -> OrderBlock:
+        market = self._market
+        rows = market.rows_of(symbol_ids)
+        decision_rows = [row if row == NO_ROW else market.first_row + row for row in rows]
         return OrderBlock(
-            self._market.decided,
-            self._market.timestamp,
-            np.array(columns[0], dtype=np.int64),
-            named,
-            np.array(columns[2], dtype=np.float64),
-            self._market.run_rows_of(named),
-            np.array(columns[3], dtype=bool),
-            np.array(columns[4], dtype=bool),
-            np.array(columns[5], dtype=np.int64),
+            market.decided,
+            market.timestamp,
+            order_ids,
+            symbol_ids,
+            quantities,
+            decision_rows,
+            reduce_only,
+            clips,
+            groups,
         )
 
     def _cancel_replaced(self, requests: Sequence[Request]) -> None:

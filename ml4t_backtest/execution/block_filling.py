@@ -1,31 +1,36 @@
-"""Market orders of one decision at an open, all at once.
+"""Market orders of one decision at an open, without an object for each of them.
 
-The rules are those of `Broker` and `Filler`; here they are applied to columns. Whether the account can carry the
-orders is tested for all of them first. Where that is not beyond doubt, nothing happens, and each is tried at its turn.
+The rules are those of `Broker` and `Filler`. What the orders would do is worked out first; where it is not beyond
+doubt that each fills whole, nothing happens here, and each is tried at its turn.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-
-from ml4t_backtest.core.chunk import Floats, Integers
-from ml4t_backtest.core.fill import OpenFills
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import NO_ROW
 from ml4t_backtest.execution.accounts import Account, Outlook
-from ml4t_backtest.execution.columnar_costs import charges_of, prices_of
 from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.slippage import SlippageModel
 from ml4t_backtest.portfolio.ledger import Ledger
 
-# Money left, as a fraction of what moves, below which rounding could decide: then each order is looked at.
+# Money left, as a fraction of what there is, below which rounding could decide: then each order is looked at.
 _BEYOND_DOUBT = 1e-9
 # Shares left of a position that rounding may have left.
 _NEARLY_FLAT = 1e-6
+
+
+class _Trial(NamedTuple):
+    """What the orders of a block would do, each at its turn."""
+
+    before: list[float]
+    raw_prices: list[float]
+    prices: list[float]
+    charges: list[float]
 
 
 class BlockFiller:
@@ -39,91 +44,99 @@ class BlockFiller:
         account: Account,
         slippage: SlippageModel,
         commission: CommissionModel,
-        *,
-        fractional: bool,
     ) -> None:
         self._market = market
         self._ledger = ledger
         self._journal = journal
         self._account = account
-        self._fractional = fractional
-        self._prices = prices_of(slippage)
-        self._charges = charges_of(commission)
+        self._fill_price = slippage.fill_price
+        self._charge = commission.charge
 
-    def fill(self, block: OrderBlock) -> tuple[OrderBlock, OrderBlock | None]:
+    def fill(self, block: OrderBlock) -> tuple[OrderBlock | None, OrderBlock | None]:
         """Fill what has a bar that opened after the decision, reducing orders first.
 
         Returns:
-            What has filled, and what has not; None for the latter where that is nothing.
+            What has filled, and what has not; None for nothing.
         """
         market = self._market
         rows = market.rows_of(block.symbol_ids)
-        opened = market.chunk.first_opened[market.index] >= block.decided
-        if opened and (market.is_complete or rows.min() != NO_ROW):
-            return self._fill(block, rows)
-        due = (rows != NO_ROW) & (market.chunk.opened[rows] >= block.decided)
-        filled, refused = self._fill(block.part(due), rows[due]) if due.any() else (block.part(due), None)
-        if due.all() or refused is not None:
-            return filled, block if refused is not None else None
-        return filled, block.part(~due)
+        if market.chunk.first_opened[market.index] < block.decided or (not market.is_complete and NO_ROW in rows):
+            opened = market.chunk.opened
+            due = [place for place, row in enumerate(rows) if row != NO_ROW and opened.item(row) >= block.decided]
+            if len(due) < len(rows):
+                return self._fill_due(block, rows, due)
+        filled = self._fill(block, rows)
+        return filled, None if filled is not None else block
 
-    def _fill(self, block: OrderBlock, rows: Integers) -> tuple[OrderBlock, OrderBlock | None]:
-        """Fill all orders of a block, each at the open of its row, or none."""
-        before = self._ledger.quantities_of(block.symbol_ids)
-        reduces = block.quantities * before < 0.0
-        if 0 < np.count_nonzero(reduces) < len(block):
-            turns = np.argsort(~reduces, kind="stable")
-            block, rows, before = block.part(turns), rows[turns], before[turns]
-        quantities, columns = block.quantities, self._market.chunk.prices
-        raw = columns["open"][rows]
-        price = self._prices(raw, quantities, columns["volume"][rows])
-        size = np.abs(quantities)
-        charge = self._charges(size, size * price)
-        cash = self._ledger.cash_after(quantities, price, charge)
-        after = before + quantities
-        if not (self._is_plain(block, before, after) and self._carries(before, after, raw, cash)):
-            return block.part(np.zeros(len(block), dtype=bool)), block
-        position_ids = self._ledger.hold(block.symbol_ids, quantities, price, before, after, cash=cash.item(-1))
-        self._journal.write(
-            OpenFills(
-                self._journal.next_fill_id(len(block)),
-                self._market.index,
-                block.decided,
-                block.decision_slice,
-                block.order_ids,
-                position_ids,
-                block.symbol_ids,
-                rows,
-                block.decision_rows,
-                quantities,
-                before,
-                raw,
-                price,
-                charge,
-            )
-        )
-        return block, None
+    def _fill_due(
+        self, block: OrderBlock, rows: Sequence[int], due: Sequence[int]
+    ) -> tuple[OrderBlock | None, OrderBlock | None]:
+        """Fill a part of a block; the rest goes on working."""
+        filled = self._fill(block.part(due), [rows[place] for place in due]) if due else None
+        if filled is None:
+            return None, block
+        late = set(range(len(block))).difference(due)
+        return filled, block.part(sorted(late))
 
-    def _is_plain(self, block: OrderBlock, before: Floats, after: Floats) -> bool:
-        """Return whether every order fills whole: none is cut to what is held, or misses it by a rounding error."""
-        if not self._account.allows_short and after.min() < 0.0:
-            return False
-        if np.count_nonzero(block.reduce_only):
-            beyond = block.reduce_only & ((after * block.quantities > 0.0) | (before == 0.0))
-            if beyond.any():
+    def _fill(self, block: OrderBlock, rows: list[int]) -> OrderBlock | None:
+        """Fill all orders of a block, each at the open of its row, and return them in their turns; or None of them."""
+        held = self._ledger.quantities_of(block.symbol_ids)
+        reducing = [place for place, quantity in enumerate(block.quantities) if quantity * held[place] < 0.0]
+        if 0 < len(reducing) < len(rows):
+            opening = [place for place, quantity in enumerate(block.quantities) if not quantity * held[place] < 0.0]
+            turns = reducing + opening
+            block, rows, held = block.part(turns), [rows[place] for place in turns], [held[place] for place in turns]
+        trial = self._try(block, rows, held)
+        if trial is None:
+            return None
+        booked = zip(block.symbol_ids, block.quantities, trial.prices, trial.charges, strict=True)
+        fills = self._journal.open_fills(len(rows))
+        fills.slices.append((self._market.index, block.decided, block.decision_slice, len(rows)))
+        fills.position_ids += [self._ledger.apply_fill(*fill) for fill in booked]
+        fills.order_ids += block.order_ids
+        fills.symbol_ids += block.symbol_ids
+        fills.rows += rows
+        fills.decision_rows += block.decision_rows
+        fills.quantities += block.quantities
+        fills.before += trial.before
+        fills.raw_prices += trial.raw_prices
+        fills.prices += trial.prices
+        fills.commissions += trial.charges
+        return block
+
+    def _try(self, block: OrderBlock, rows: Sequence[int], held: list[float]) -> _Trial | None:
+        """Return what the orders would do, or None where one of them might not fill whole."""
+        bars = self._market.chunk.prices
+        opens, volumes = bars["open"], bars["volume"]
+        trial = _Trial(held, [], [], [])
+        cash = self._ledger.cash
+        least, allows_short = _BEYOND_DOUBT * abs(cash), self._account.allows_short
+        orders = zip(block.quantities, rows, held, block.reduce_only, strict=True)
+        for quantity, row, before, reduce_only in orders:
+            raw, after = opens.item(row), before + quantity
+            price = self._fill_price(raw, quantity, volumes.item(row))
+            charge = self._charge(abs(quantity), abs(quantity) * price)
+            cash = cash - quantity * price - charge
+            # A price that is missing (NaN) makes the cash NaN, and that is not more than anything.
+            nearly_flat = -_NEARLY_FLAT < after < _NEARLY_FLAT and after != 0.0
+            if nearly_flat or not cash > least or (after < 0.0 and not allows_short):
+                return None
+            if reduce_only and (after * quantity > 0.0 or before == 0.0):
+                return None
+            trial.raw_prices.append(raw)
+            trial.prices.append(price)
+            trial.charges.append(charge)
+        return trial if not self._account.gives_credit or self._has_room(block, trial) else None
+
+    def _has_room(self, block: OrderBlock, trial: _Trial) -> bool:
+        """Return whether an account on credit can carry every order at its turn beyond doubt."""
+        value = self._ledger.value()
+        cash, worth, gross = value.cash, value.positions_value, value.gross_value
+        for quantity, before, raw, price, charge in zip(block.quantities, *trial, strict=True):
+            cash = cash - quantity * price - charge
+            worth += quantity * raw
+            gross += (abs(before + quantity) - abs(before)) * raw
+            room = self._account.headroom(Outlook(cash, cash + worth, gross, worth, gross, 0))
+            if not room > _BEYOND_DOUBT * (abs(cash) + gross):
                 return False
-        return not (self._fractional and ((np.abs(after) < _NEARLY_FLAT) & (after != 0.0)).any())
-
-    def _carries(self, before: Floats, after: Floats, raw: Floats, cash: Floats) -> bool:
-        """Return whether the account can carry every order at its turn beyond doubt; not where a price is missing."""
-        room, scale = cash, abs(self._ledger.cash)
-        if self._account.gives_credit:
-            value = self._ledger.value()
-            worth = value.positions_value + np.cumsum((after - before) * raw)
-            gross = value.gross_value + np.cumsum((np.abs(after) - np.abs(before)) * raw)
-            # An outlook of columns: the formula of the account is the same for each row of them.
-            outlook: Any = Outlook(cash, cash + worth, gross, worth, gross, 0)  # type: ignore[arg-type]
-            room = np.asarray(self._account.headroom(outlook))
-            scale += float(gross.max())
-        # With NaN among them, the least is NaN, and that is not beyond doubt.
-        return bool(room.min() > _BEYOND_DOUBT * scale)
+        return True

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
-from ml4t_backtest.core.chunk import Integers
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import OTHER, Order
@@ -33,14 +30,13 @@ class Book:
         self._working: dict[int, Order] = {}
         self._block: OrderBlock | None = None
         self.submitted: list[Order] = []
-        self._filled: list[tuple[OrderBlock, int]] = []
-        self._decision_rows: list[Integers] = []
+        self._decision_rows: list[int] = []
 
     def submit(self, order: Order) -> None:
         """Take in an order; a rejected one is only recorded."""
         order.asked = abs(order.quantity)
         self.submitted.append(order)
-        self._decision_rows.append(np.array([order.decision_row]))
+        self._decision_rows.append(order.decision_row)
         if order.status == "working":
             self._working[order.order_id] = order
         else:
@@ -49,7 +45,6 @@ class Book:
     def submit_block(self, block: OrderBlock) -> None:
         """Take in the orders of a decision; the block before has been tried by then."""
         self._break_up()
-        self._decision_rows.append(block.decision_rows)
         self._block = block
 
     def take_block(self) -> OrderBlock | None:
@@ -60,24 +55,20 @@ class Book:
     def adopt(self, block: OrderBlock) -> list[Order]:
         """Let what is left of a block work as single orders, and return them."""
         orders = block.orders(self._market.symbols)
+        self._decision_rows += block.decision_rows
         self.submitted += orders
         self._working.update((order.order_id, order) for order in orders)
         return orders
 
-    def record_filled(self, block: OrderBlock) -> None:
-        """Write down that all orders of a block filled in the present slice."""
-        self._filled.append((block, self._market.timestamp))
+    def take_records(self) -> tuple[list[Order], list[int]]:
+        """Return the single orders that have ended since the last call.
 
-    def take_records(self) -> tuple[list[Order], list[tuple[OrderBlock, int]], Integers]:
-        """Return what has ended since the last call: orders, blocks with the slice they filled in.
-
-        The third are the rows that orders of the present chunk were decided on, counted over the run.
+        Beside them the rows, counted over the run, that orders were decided on of which no fill tells yet.
         """
         ended = [order for order in self.submitted if order.status != "working"]
         self.submitted = [order for order in self.submitted if order.status == "working"]
-        filled, self._filled = self._filled, []
         rows, self._decision_rows = self._decision_rows, []
-        return ended, filled, np.concatenate([np.empty(0, dtype=np.int64), *rows])
+        return ended, rows if self._block is None else [*rows, *self._block.decision_rows]
 
     @property
     def has_singles(self) -> bool:

@@ -84,7 +84,7 @@ class Broker:
         candidates = self._at_open(self._eligible())
         if block is not None:
             # What else fills at this open takes its turn between them: then each of them is an order of its own.
-            left = self._fill_block(block) if self._blocks is not None and not candidates else block
+            left = block if candidates else self._fill_block(block)
             candidates += [] if left is None else self._at_open(self._due(self._book.adopt(left)))
         self._reduce_then_open(candidates)
 
@@ -175,17 +175,16 @@ class Broker:
 
     def _fill_block(self, block: OrderBlock) -> OrderBlock | None:
         """Fill a block as far as that is plain; return what is left of it."""
-        assert self._blocks is not None
+        if self._blocks is None:
+            return block
         filled, left = self._blocks.fill(block)
-        if len(filled):
-            self._book.record_filled(filled)
-            if self._book.has_singles:
-                self._end_protection(filled)
+        if filled is not None and self._book.has_singles:
+            self._end_protection(filled)
         return left
 
     def _end_protection(self, filled: OrderBlock) -> None:
         """Cancel what protected positions that a block has closed or turned round."""
-        for symbol_id, quantity in zip(filled.symbol_ids.tolist(), filled.quantities.tolist(), strict=True):
+        for symbol_id, quantity in zip(filled.symbol_ids, filled.quantities, strict=True):
             after = self._ledger.quantity(symbol_id)
             if after == 0.0 or (after * quantity > 0.0 and abs(after) <= abs(quantity)):
                 self._book.cancel_protection(symbol_id)

@@ -124,9 +124,7 @@ class Desk:
                 on_insufficient_cash=rules.on_insufficient_cash,
             )
             costs = rules.costs
-            block_filler = BlockFiller(
-                market, ledger, self.journal, account, costs.slippage, costs.commission, fractional=fractional
-            )
+            block_filler = BlockFiller(market, ledger, self.journal, account, costs.slippage, costs.commission)
         self.entry = OrderEntry(
             market,
             ledger,

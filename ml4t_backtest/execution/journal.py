@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4t_backtest.core.fill import Alternative, CashFlow, CashFlowKind, Doubt, Fill, JournalEntry
+from ml4t_backtest.core.fill import Alternative, CashFlow, CashFlowKind, Doubt, Fill, JournalEntry, OpenFills
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.portfolio.ledger import Ledger
 
@@ -25,6 +25,15 @@ class Journal:
     def write(self, entry: JournalEntry) -> None:
         """Add what happened."""
         self._entries.append(entry)
+
+    def open_fills(self, number: int) -> OpenFills:
+        """Return the entry to which so many fills of plain orders are to be added now."""
+        first = self.next_fill_id(number)
+        last = self._entries[-1] if self._entries else None
+        if not isinstance(last, OpenFills):
+            last = OpenFills(first)
+            self._entries.append(last)
+        return last
 
     def book_cash(self, symbol_id: int, position_id: int, kind: CashFlowKind, amount: float) -> None:
         """Move cash without a fill and write it down; nothing happens for an amount of 0."""

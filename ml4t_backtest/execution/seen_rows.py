@@ -40,16 +40,17 @@ class SeenRows:
         self._bars = [pl.DataFrame(schema={_ROW: pl.Int64, **numbers, **moments})]
         self._contexts = [pl.DataFrame(schema={_SLICE: pl.Int64, **dict.fromkeys(context_columns, pl.Float64)})]
 
-    def keep(self, chunk: Chunk, decision_rows: Integers, fills: FillTable) -> None:
+    def keep(self, chunk: Chunk, decision_rows: Sequence[int], fills: FillTable) -> None:
         """Gather the rows of a chunk that its new orders and its fills point to, and its contexts.
 
         Args:
             chunk: The chunk.
-            decision_rows: Rows on which orders were decided, counted over the run.
+            decision_rows: Rows on which orders were decided that have not filled, counted over the run.
             fills: Its fills.
         """
         if self._columns:
-            rows = _marked(np.concatenate([decision_rows, fills.row]) - fills.first_row, len(chunk.symbol_ids))
+            pointed = np.concatenate([np.array(decision_rows, dtype=np.int64), fills.decision_row, fills.row])
+            rows = _marked(pointed - fills.first_row, len(chunk.symbol_ids))
             bars = chunk.frame.select(*self._columns, *self._known)[rows]
             self._bars.append(bars.insert_column(0, pl.Series(_ROW, rows + fills.first_row)))
         if self._context_columns and chunk.context is not None:

@@ -1,19 +1,13 @@
-"""The ledger: cash and positions, changed by fills, splits and cash flows and by nothing else.
-
-Positions are columns over symbol ids, so that one fill and a whole slice of fills are booked by the same rules.
-"""
+"""The ledger: cash and positions, changed by fills, splits and cash flows and by nothing else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ml4t_backtest.core.chunk import Floats, Integers
 from ml4t_backtest.core.market import Market
-
-# Slice of the chunk, symbols, and what is held of each from then on.
-Change = tuple[int, Integers, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +47,38 @@ class Valuation:
         return self.cash + self.positions_value
 
 
+@dataclass(slots=True)
+class Changes:
+    """How holdings changed, in the order it happened, as columns.
+
+    Attributes:
+        slices: Slice of the chunk.
+        symbol_ids: Symbol.
+        quantities: Signed shares held from then on.
+    """
+
+    slices: list[int] = field(default_factory=list)
+    symbol_ids: list[int] = field(default_factory=list)
+    quantities: list[float] = field(default_factory=list)
+
+
 class Ledger:
     """Cash and holdings of one account.
 
     Attributes:
         cash: Account currency.
-        quantities: Per symbol id the signed shares held, 0 when flat; only the ledger changes it.
+        quantities: Per symbol id the signed shares held, 0 when flat, as far as something was held of them; only
+            the ledger changes it.
     """
 
     def __init__(self, initial_capital: float, market: Market) -> None:
         self.cash = initial_capital
         self.quantities = np.zeros(len(market.symbols))
         self._market = market
-        self._average_prices = np.zeros(len(market.symbols))
-        self._position_ids = np.zeros(len(market.symbols), dtype=np.int64)
+        self._average_prices = [0.0] * len(market.symbols)
+        self._position_ids = [0] * len(market.symbols)
         self._positions_opened = 0
-        self._num_positions = 0
-        self._changes: list[Change] = []
+        self._changes = Changes()
 
     @property
     def holdings(self) -> dict[int, Holding]:
@@ -84,10 +93,10 @@ class Ledger:
         """Return the signed shares held, 0.0 when flat."""
         return self.quantities.item(symbol_id) if symbol_id < len(self.quantities) else 0.0
 
-    def quantities_of(self, symbol_ids: Integers) -> Floats:
+    def quantities_of(self, symbol_ids: Sequence[int]) -> list[float]:
         """Return the signed shares held of each symbol, 0 when flat."""
         self._make_room()
-        return self.quantities[symbol_ids]
+        return [self.quantities.item(symbol_id) for symbol_id in symbol_ids]
 
     def held(self) -> list[int]:
         """Return the ids of held symbols in symbol order."""
@@ -96,9 +105,9 @@ class Ledger:
 
     def value(self) -> Valuation:
         """Value the account at the last prices, added left to right in symbol order."""
-        if self._num_positions == 0:
-            return Valuation(self.cash, 0.0, 0.0, 0)
         ids = self.held()
+        if not ids:
+            return Valuation(self.cash, 0.0, 0.0, 0)
         values = self.quantities[ids] * self._market.marks()[ids]
         # `accumulate` adds from left to right, which `sum` does not promise.
         net, gross = np.add.accumulate(values)[-1], np.add.accumulate(np.abs(values))[-1]
@@ -107,89 +116,48 @@ class Ledger:
     def apply_fill(self, symbol_id: int, quantity: float, price: float, commission: float) -> int:
         """Book a fill and return the id of the position it changed (the new one when it flips)."""
         self._make_room()
-        ids, quantities, prices = np.array([symbol_id]), np.array([float(quantity)]), np.array([price])
-        cash = self.cash_after(quantities, prices, np.array([commission])).item(0)
-        before = self.quantities[ids]
-        return self.hold(ids, quantities, prices, before, before + quantities, cash=cash).item(0)
-
-    def hold(
-        self,
-        symbol_ids: Integers,
-        quantities: Floats,
-        prices: Floats,
-        before: Floats,
-        after: Floats,
-        *,
-        cash: float,
-    ) -> Integers:
-        """Book fills of different symbols and return the ids of the positions they changed.
-
-        Args:
-            symbol_ids: Each once, in the order of the fills.
-            quantities: Signed shares.
-            prices: Fill prices.
-            before: Shares held before.
-            after: Shares held after.
-            cash: What `cash_after` gives for the last of them.
-        """
-        self.cash = cash
-        begins = before == 0.0
-        if np.count_nonzero(after) > np.count_nonzero(begins):
-            begins |= after * before < 0.0
-            self._average_in(symbol_ids, quantities, prices, before, after)
-        new = symbol_ids[begins]
-        self._average_prices[new] = prices[begins]
-        self._position_ids[new] = np.arange(self._positions_opened + 1, self._positions_opened + 1 + len(new))
-        self._positions_opened += len(new)
-        self._change(symbol_ids, before, after)
-        return self._position_ids[symbol_ids]
-
-    def cash_after(self, quantities: Floats, prices: Floats, commissions: Floats) -> Floats:
-        """Return the cash after each of some fills, booked one after the other: price first, then commission."""
-        steps = np.empty(2 * len(quantities) + 1)
-        steps[0] = self.cash
-        steps[1::2] = -(quantities * prices)
-        steps[2::2] = -commissions
-        cash: Floats = np.add.accumulate(steps)[2::2]
-        return cash
+        self.cash -= quantity * price
+        self.cash -= commission
+        before = self.quantities.item(symbol_id)
+        after = before + quantity
+        self._hold(symbol_id, after)
+        if before == 0.0 or after * before < 0.0:
+            self._positions_opened += 1
+            self._position_ids[symbol_id] = self._positions_opened
+            self._average_prices[symbol_id] = price
+        elif abs(after) > abs(before):
+            paid = before * self._average_prices[symbol_id] + quantity * price
+            self._average_prices[symbol_id] = paid / after
+        return self._position_ids[symbol_id]
 
     def apply_split(self, symbol_id: int, ratio: float, quantity: float) -> None:
         """Rescale a holding to `quantity` shares on the new basis; nothing stays when that is 0."""
         self._average_prices[symbol_id] /= ratio
-        ids = np.array([symbol_id])
-        self._change(ids, self.quantities[ids], np.array([quantity]))
+        self._hold(symbol_id, quantity)
 
     def receive(self, amount: float) -> None:
         """Book cash that moved without a fill; negative amounts are paid."""
         self.cash += amount
 
-    def take_changes(self) -> list[Change]:
+    def take_changes(self) -> Changes:
         """Return how holdings changed since the last call, in order, and forget it."""
-        changes, self._changes = self._changes, []
+        changes, self._changes = self._changes, Changes()
         return changes
 
-    def _average_in(
-        self, symbol_ids: Integers, quantities: Floats, prices: Floats, before: Floats, after: Floats
-    ) -> None:
-        """Average the prices of positions that grow; they have been begun before."""
-        grows = (before != 0.0) & (np.abs(after) > np.abs(before)) & (after * before > 0.0)
-        ids = symbol_ids[grows]
-        paid = before[grows] * self._average_prices[ids] + quantities[grows] * prices[grows]
-        self._average_prices[ids] = paid / after[grows]
-
     def _holding(self, symbol_id: int) -> Holding:
-        quantity, price = self.quantities.item(symbol_id), self._average_prices.item(symbol_id)
-        return Holding(self._position_ids.item(symbol_id), quantity, price)
+        quantity: float = self.quantities.item(symbol_id)
+        return Holding(self._position_ids[symbol_id], quantity, self._average_prices[symbol_id])
 
-    def _change(self, symbol_ids: Integers, before: Floats, after: Floats) -> None:
-        self.quantities[symbol_ids] = after
-        self._num_positions += int(np.count_nonzero(after)) - int(np.count_nonzero(before))
-        self._changes.append((self._market.index, symbol_ids, after))
+    def _hold(self, symbol_id: int, quantity: float) -> None:
+        self.quantities[symbol_id] = quantity
+        self._changes.slices.append(self._market.index)
+        self._changes.symbol_ids.append(symbol_id)
+        self._changes.quantities.append(quantity)
 
     def _make_room(self) -> None:
         """Follow the market to symbols that were not known at the start."""
-        more = len(self._market.symbols) - len(self.quantities)
+        more = len(self._market.symbols) - len(self._position_ids)
         if more > 0:
             self.quantities = np.append(self.quantities, np.zeros(more))
-            self._average_prices = np.append(self._average_prices, np.zeros(more))
-            self._position_ids = np.append(self._position_ids, np.zeros(more, dtype=np.int64))
+            self._average_prices += [0.0] * more
+            self._position_ids += [0] * more

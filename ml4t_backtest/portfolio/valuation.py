@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml4t_backtest.core.chunk import Chunk, Floats, Integers
-from ml4t_backtest.portfolio.ledger import Change
+from ml4t_backtest.portfolio.ledger import Changes
 
 # Values held at once, so that a long chunk of many symbols takes no more memory than a short one.
 _CELLS = 1_000_000
@@ -43,15 +43,17 @@ class Paths:
         symbol_ids: The symbols, in symbol order.
         quantities: Per symbol the signed shares held before the first slice.
         marks: Per symbol the last price before the first slice.
-        changes: Holdings after fills and splits, in the order they happened.
+        changes: Holdings after fills and splits.
         rescalings: (slice, symbol id, ratio) of splits of held symbols, in the order they happened.
+        first_slice: The slice of changes and rescalings that is the first of the chunk.
     """
 
     symbol_ids: Integers
     quantities: Floats
     marks: Floats
-    changes: Sequence[Change]
+    changes: Changes
     rescalings: Sequence[Rescaling]
+    first_slice: int = 0
 
 
 def values_over(chunk: Chunk, paths: Paths) -> Values:
@@ -76,7 +78,9 @@ def _matrices(chunk: Chunk, paths: Paths, at_once: int) -> Iterator[tuple[Floats
     """Yield shares and marks, slices x symbols, for so many slices at a time."""
     column_of = np.full(int(max(chunk.symbol_ids.max(), paths.symbol_ids.max())) + 1, -1)
     column_of[paths.symbol_ids] = np.arange(len(paths.symbol_ids))
-    slices, columns, quantities = _flat(paths, column_of)
+    slices = np.array(paths.changes.slices, dtype=np.int64) - paths.first_slice
+    columns = column_of[np.array(paths.changes.symbol_ids, dtype=np.int64)]
+    quantities = np.array(paths.changes.quantities, dtype=np.float64)
     held, marks = paths.quantities, paths.marks
     for first in range(0, chunk.num_slices, at_once):
         last = min(first + at_once, chunk.num_slices)
@@ -84,20 +88,12 @@ def _matrices(chunk: Chunk, paths: Paths, at_once: int) -> Iterator[tuple[Floats
         at = (slices[inside] - first, columns[inside])
         shares = _filled_forward(last - first, held, at, quantities[inside])
         prices = _marks(chunk, column_of, marks, first, last)
-        for at_slice, symbol_id, ratio in paths.rescalings:
+        for split_slice, symbol_id, ratio in paths.rescalings:
+            at_slice = split_slice - paths.first_slice
             if first <= at_slice < last:
                 _rescale(prices, chunk, column_of, (at_slice, symbol_id, ratio), first)
         yield shares, prices
         held, marks = shares[-1], prices[-1]
-
-
-def _flat(paths: Paths, column_of: Integers) -> tuple[Integers, Integers, Floats]:
-    """Return slice, column and shares of every change."""
-    if not paths.changes:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
-    slices = np.repeat([index for index, _, _ in paths.changes], [len(ids) for _, ids, _ in paths.changes])
-    columns = column_of[np.concatenate([ids for _, ids, _ in paths.changes])]
-    return slices, columns, np.concatenate([quantities for _, _, quantities in paths.changes])
 
 
 def _filled_forward(height: int, start: Floats, at: tuple[Integers, Integers], values: Floats) -> Floats:

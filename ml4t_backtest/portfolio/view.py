@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.orders import NO_ROW, Order
+from ml4t_backtest.core.orders import Order
 from ml4t_backtest.core.position import Position
 from ml4t_backtest.core.views import OrderView
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -62,9 +62,10 @@ class PortfolioView:
 
     def quantities(self, symbols: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return the signed shares held of each symbol, aligned with `symbols`."""
-        ids = self._market.ids_of(symbols)
-        # The last one stands in for a symbol that is not known, of which nothing is held.
-        return np.where(ids == NO_ROW, 0.0, self._ledger.quantities_of(ids))
+        held = self._ledger.quantities
+        # The last place stands for a symbol that is not known, of which nothing is held.
+        room = 1 + len(self._market.symbols) - len(held)
+        return np.append(held, np.zeros(room))[self._market.ids_of(symbols)]
 
     def orders(self, symbol: str | None) -> list[OrderView]:
         """Return the working orders of a symbol, of all symbols for None."""

@@ -15,7 +15,6 @@ from ml4t_backtest.core.columns import coded
 from ml4t_backtest.core.fill import CashFlow
 from ml4t_backtest.core.fill_table import FillTable
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
-from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import NO_ROW, Order
 from ml4t_backtest.core.record_schemas import FILL_PHASES, ORDER_SIDES, ORDER_STATUSES
 from ml4t_backtest.errors import ConfigError
@@ -42,12 +41,12 @@ def require_free_names(seen: Sequence[str], context_columns: Sequence[str]) -> N
             raise ConfigError(f"context column {name!r} is something else in portfolio_states: rename it")
 
 
-def orders_frame(orders: Sequence[Order], blocks: Sequence[tuple[OrderBlock, int]], symbols: list[str]) -> pl.DataFrame:
+def orders_frame(orders: Sequence[Order], fills: FillTable, symbols: list[str]) -> pl.DataFrame:
     """Return one row per order, in sequence.
 
     Args:
         orders: Single orders that have ended.
-        blocks: Blocks of market orders that filled whole, each with the timestamp of the slice they filled in.
+        fills: Fills; of plain orders they are all there is to tell.
         symbols: Every symbol, by its id.
     """
     schema = schemas.orders_schema()
@@ -68,26 +67,25 @@ def orders_frame(orders: Sequence[Order], blocks: Sequence[tuple[OrderBlock, int
         for order in orders
     ]
     singles = _frame(rows, schema)
-    if not blocks:
+    if not fills.is_plain.any():
         return singles
-    return pl.concat([singles, _block_rows(blocks, symbols).select(singles.columns)]).sort("order_id")
+    return pl.concat([singles, _plain_orders(fills, symbols).select(singles.columns)]).sort("order_id")
 
 
-def _block_rows(blocks: Sequence[tuple[OrderBlock, int]], symbols: list[str]) -> pl.DataFrame:
-    sizes = [len(block) for block, _ in blocks]
-    quantity = np.concatenate([block.quantities for block, _ in blocks])
-    columns = pl.DataFrame(
-        {
-            "order_id": np.concatenate([block.order_ids for block, _ in blocks]),
-            "symbol": _named(np.concatenate([block.symbol_ids for block, _ in blocks]), symbols),
-            "side": _sides(quantity),
-            "decision_timestamp": np.repeat([block.decided for block, _ in blocks], sizes),
-            "quantity": np.abs(quantity),
-            "filled_quantity": np.abs(quantity),
-            "last_timestamp": np.repeat([filled_at for _, filled_at in blocks], sizes),
-        }
-    )
-    return columns.with_columns(
+def _plain_orders(fills: FillTable, symbols: list[str]) -> pl.DataFrame:
+    """Return the market orders that filled whole, at once, one fill each."""
+    plain = fills.is_plain
+    quantity = fills.quantity[plain]
+    columns = {
+        "order_id": fills.order_id[plain],
+        "symbol": _named(fills.symbol_id[plain], symbols),
+        "side": _sides(quantity),
+        "decision_timestamp": fills.decided[plain],
+        "quantity": np.abs(quantity),
+        "filled_quantity": np.abs(quantity),
+        "last_timestamp": fills.timestamp[plain],
+    }
+    return pl.DataFrame(columns).with_columns(
         pl.lit("market").alias("order_type"),
         pl.lit("filled", dtype=pl.Enum(ORDER_STATUSES)).alias("status"),
         pl.lit(None, dtype=pl.String).alias("reason"),

@@ -126,7 +126,7 @@ def test_more_than_half_of_the_orders_of_these_worlds_travel_in_columns(monkeypa
 
     def counting(filler: BlockFiller, block: Any) -> Any:
         done, left = fill(filler, block)
-        filled.append(len(done))
+        filled.append(0 if done is None else len(done))
         return done, left
 
     monkeypatch.setattr(BlockFiller, "fill", counting)
