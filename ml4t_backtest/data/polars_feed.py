@@ -24,7 +24,7 @@ from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bar
 from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
-from ml4t_backtest.data.preparer import column_names, join_context, join_signals
+from ml4t_backtest.data.preparation import column_names, join_context, join_signals
 from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of

@@ -34,12 +34,14 @@ from ml4t_backtest.data.version_files import PLAIN, Attachment, Layout, Table, V
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
 
 __all__ = [
+    "Attachment",
     "Layout",
     "MANIFEST",
     "POINTER",
     "VERSIONS",
     "Manifest",
     "Staged",
+    "Table",
     "checked_file",
     "content_hash",
     "current_version",
@@ -51,6 +53,8 @@ __all__ = [
     "read_table",
     "safe_path",
     "staged",
+    "table_files",
+    "versions_of",
 ]
 
 POINTER = "CURRENT"
@@ -188,6 +192,13 @@ def current_version(root: str | Path, name: str) -> Path:
     if current is None:
         raise CorruptDatasetError(f"{home / POINTER} is damaged: it names no version; publish {name!r} again")
     return current
+
+
+def versions_of(root: str | Path, name: str) -> list[Path]:
+    """Return the folders of the versions of `name` that lie there, the youngest first."""
+    folder = _home(root, name) / VERSIONS
+    found = [path for path in folder.iterdir() if _HASH.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def is_published(root: str | Path, name: str) -> bool:
