@@ -40,17 +40,17 @@ class Workplace:
         self,
         parent: Path | None = None,
         *,
-        rows_at_once: int = ROWS_AT_ONCE,
+        rows_at_once: int | None = None,
         on_progress: Progress | None = None,
     ) -> None:
         """Begin without any file.
 
         Args:
             parent: Folder for the folder of files, made when it is needed; None for the system's temporary one.
-            rows_at_once: Rows in memory.
+            rows_at_once: Rows in memory; None for `ROWS_AT_ONCE`.
             on_progress: Called with rows done and rows to do.
         """
-        self.rows_at_once = rows_at_once
+        self.rows_at_once = rows_at_once or ROWS_AT_ONCE
         self._parent, self._on_progress = parent, on_progress
         self._folder: Path | None = None
         self._files = self._done = self._to_do = 0

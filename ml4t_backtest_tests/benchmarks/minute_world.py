@@ -3,7 +3,8 @@
     FOLDER/prices/2020-01.parquet    timestamp (close), symbol, open, high, low, close, volume
     FOLDER/signals/2020-01.parquet   timestamp, symbol, available_at, fast, slow, confidence
     FOLDER/context.parquet           timestamp, available_at, fear, breadth
-    FOLDER/minutes.yaml              the backtest over them
+    FOLDER/minutes.yaml              the backtest over them: one bar in a hundred is ordered on
+    FOLDER/one_percent.py            its strategy
 
 The same arguments give the same files. Nothing in the signals knows the prices.
 """
@@ -39,8 +40,21 @@ data:
     signals: [{{path: signals, names: [fast, slow, confidence]}}]
     context: [{{path: context.parquet, names: [fear, breadth]}}]
     indicators: [{indicators}]
-strategy: {{path: ml4t_backtest.strategy.library.PredictionThreshold, params: {{signal: fast}}}}
+strategy: {{path: "one_percent.py:OnePercent"}}
 reporting: {{report: false, state_frequency: session}}
+"""
+STRATEGY = """
+import numpy as np
+from ml4t_backtest import Strategy
+
+
+class OnePercent(Strategy):
+    def on_timestamp_batch(self, timestamp, asset_batch, context):
+        chosen = np.flatnonzero(asset_batch["fast"].to_numpy() > 0.99)
+        if len(chosen):
+            symbols = asset_batch["symbol"][chosen]
+            held = self.position_quantities(symbols)
+            self.submit_batch(symbols, np.where(held > 0, -held, 100.0))
 """
 
 Stamps = npt.NDArray[np.int64]
@@ -65,6 +79,7 @@ def write_world(folder: Path, symbols: int, sessions: int, *, seed: int = 0, ind
         context.append(_values(rng, _moments(stamps), CONTEXT))
     pl.concat(context).write_parquet(folder / "context.parquet")
     text = CONFIG.format(start=days["session"][0], end=days["session"][-1], indicators=", ".join(indicators))
+    (folder / "one_percent.py").write_text(STRATEGY, encoding="utf-8")
     config.write_text(text, encoding="utf-8")
     return config
 
