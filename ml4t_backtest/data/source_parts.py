@@ -10,6 +10,7 @@ import polars as pl
 from ml4t_backtest.data.file_formats import reads_anywhere
 from ml4t_backtest.data.loading import Columns
 from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.provenance import Stamp, source_stamps
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of, unflagged
 from ml4t_backtest.errors import CorruptDatasetError
 
@@ -61,6 +62,8 @@ class SourceParts:
         self._anywhere = not is_path or reads_anywhere(str(source))
         self._lazy = lazy if is_path else collect(lazy, file=self.file).lazy()
         self.height = int(collect(self._lazy.select(pl.len()), file=self.file).item())
+        self._path = str(source) if is_path else None
+        self._stamps = self._stamps_now()
         self._rows_at_once = rows_at_once
         self.are_many = self.height > rows_at_once
 
@@ -71,17 +74,18 @@ class SourceParts:
             *names: Columns to read; none for all.
 
         Raises:
-            CorruptDatasetError: A file cannot be read, or has not as many rows as it had.
+            CorruptDatasetError: A file cannot be read, or changed since the source was opened.
         """
         lazy = self._lazy.select(names) if names else self._lazy
         first = 0
         for part in self._parts(lazy):
             yield first, part
             first += part.height
-        if first != self.height:
-            raise CorruptDatasetError(
-                f"{self.file or 'the data'} had {self.height} rows and now has {first}: it changed while it was read"
-            )
+        if first != self.height or self._stamps != self._stamps_now():
+            raise CorruptDatasetError(f"{self.file or 'the data'} changed while it was read; start again")
+
+    def _stamps_now(self) -> list[Stamp]:
+        return [] if self._path is None else source_stamps(self._path)
 
     def _parts(self, lazy: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         if not self.are_many:
