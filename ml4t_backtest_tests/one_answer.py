@@ -1,6 +1,6 @@
 """A small world of files that a backtest must give one answer to, however the files lie and whoever runs it.
 
-    python one_answer.py CONFIG     prints the hash of trades and portfolio states
+    python one_answer.py CONFIG ...    prints the hash of trades and portfolio states of each
 
 Ten-minute bars of five symbols over the end of a month, some missing; a signal per day, another per bar, known some
 minutes later; context; computed indicators; a universe; a split and a dividend. Nothing is drawn from a distribution,
@@ -276,4 +276,5 @@ def _bars(keys: pl.DataFrame, noise: Mapping[str, np.ndarray]) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
-    print(answer_hash(run_backtest(sys.argv[1])))
+    for path in sys.argv[1:]:
+        print(answer_hash(run_backtest(path)))
