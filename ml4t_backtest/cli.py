@@ -1,4 +1,4 @@
-"""The command line: `ml4t-backtest demo | run | validate | report | ui`.
+"""The command line: `ml4t-backtest demo | run | validate | prepare | report | ui`.
 
 A user's error ends with exit code 2 and the error's own text; `--debug` shows the traceback. Heavy imports happen
 inside the commands, so that `--help` is quick.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,9 @@ from ml4t_backtest import __version__
 from ml4t_backtest.errors import BacktestError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from ml4t_backtest.data.prepared import Prepared
     from ml4t_backtest.reporting.result import BacktestResult
 
 USER_ERROR = 2
@@ -67,12 +70,14 @@ def run(config: str, output_root: Path) -> None:
     """Run the backtest of CONFIG (a name or a path) and write its result."""
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.reporting.parquet import report_path
-    from ml4t_backtest.runner import prepare_dataset, publish_run, run_inputs, run_prepared
+    from ml4t_backtest.runner import prepared_dataset, publish_run, run_inputs, run_prepared
 
     loaded = load_config(config)
-    prepared = prepare_dataset(loaded.dataset)
-    with _progress("Running", prepared.context_data.height) as on_progress:
-        result = run_prepared(loaded, prepared, on_progress=on_progress)
+    with _progress("Preparing") as show:
+        prepared = prepared_dataset(loaded.dataset, output_root, on_progress=show)
+    slices = prepared.context_data.height
+    with _progress("Running") as show:
+        result = run_prepared(loaded, prepared, on_progress=show and (lambda done: show(done, slices)))
     version = publish_run(loaded, result, run_inputs(loaded, prepared), output_root)
     _show_summary(loaded.name, result)
     click.echo(f"result  {version}")
@@ -82,20 +87,38 @@ def run(config: str, output_root: Path) -> None:
 
 @main.command()
 @click.argument("config")
-def validate(config: str) -> None:
-    """Check CONFIG and every row of its data, without running anything."""
+@_output_root
+def validate(config: str, output_root: Path) -> None:
+    """Check CONFIG and every row of its data, without running or writing anything.
+
+    Data that is prepared already under the output root is taken from there.
+    """
     from ml4t_backtest.config.components import build_components
     from ml4t_backtest.config.loader import load_config
-    from ml4t_backtest.runner import prepare_dataset
+    from ml4t_backtest.runner import dataset_at_hand, feed_of
 
     loaded = load_config(config)
     build_components(loaded)
-    prepared = prepare_dataset(loaded.dataset)
-    bars = prepared.asset_data
-    click.echo(
-        f"{loaded.name}: configuration and data are fine; {bars.height:,} bars of {bars['symbol'].n_unique()} symbols, "
-        f"{bars['timestamp'][0]:%Y-%m-%d} to {bars['timestamp'][-1]:%Y-%m-%d}, every row checked"
-    )
+    with _progress("Checking") as show, dataset_at_hand(loaded.dataset, output_root, on_progress=show) as prepared:
+        found = feed_of(loaded, prepared).data_quality
+        click.echo(f"{loaded.name}: configuration and data are fine; {_described(prepared)}, every row checked")
+    _show_findings(found)
+
+
+@main.command()
+@click.argument("dataset")
+@_output_root
+def prepare(dataset: str, output_root: Path) -> None:
+    """Check, join and publish DATASET (a name or a path) as `run` reads it; unchanged data stays as it is."""
+    from ml4t_backtest.config.loader import load_dataset_config
+    from ml4t_backtest.runner import prepared_dataset
+
+    loaded = load_dataset_config(dataset)
+    with _progress("Preparing") as show:
+        prepared = prepared_dataset(loaded, output_root, on_progress=show)
+    click.echo(f"{loaded.name}: {_described(prepared)}, every row checked")
+    _show_findings(prepared.data_quality)
+    click.echo(f"prepared  {prepared.version}")
 
 
 @main.command()
@@ -145,8 +168,22 @@ def _show_summary(title: str, result: BacktestResult) -> None:
     show_table(title, summary_rows(result))
 
 
+def _described(prepared: Prepared) -> str:
+    """Return rows, symbols and span of prepared bars as text."""
+    bars = prepared.description
+    return f"{bars['rows']:,} bars of {bars['symbols']:,} symbols, {bars['first'][:10]} to {bars['last'][:10]}"
+
+
+def _show_findings(found: pl.DataFrame) -> None:
+    """Print what was found in the data that is no error, a line per kind."""
+    from ml4t_backtest.data.data_quality import summarize
+
+    for line in summarize(found):
+        click.echo(f"found   {line}")
+
+
 @contextmanager
-def _progress(label: str, total: int) -> Iterator[Any]:
+def _progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on a terminal, and nothing anywhere else."""
     from rich.console import Console
     from rich.progress import Progress
@@ -156,8 +193,8 @@ def _progress(label: str, total: int) -> Iterator[Any]:
         yield None
         return
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

@@ -77,18 +77,25 @@ def find_dataset_config(name_or_path: str | Path, folder: Path | None = None) ->
 
     Args:
         name_or_path: A name such as `us_tech_daily`, or a path to a YAML or JSON file.
-        folder: Folder whose `datasets/` comes first; after it the bundled one. Default: `config_folder()`.
+        folder: Folder whose `datasets/` comes first; after it the bundled one. Default: `config_folder()`, or
+            `./configs` where it holds data sets only.
 
     Raises:
         ConfigError: No such name; the text lists those that exist.
     """
-    home = folder if folder is not None else config_folder()
+    home = folder if folder is not None else _home_of_datasets()
     if _is_path(name_or_path):
         return Path(name_or_path)
     found = {**_named(bundled_folder() / DATASETS), **_named(home / DATASETS)}
     if str(name_or_path) not in found:
         raise unknown("data set", str(name_or_path), found)
     return found[str(name_or_path)]
+
+
+def _home_of_datasets() -> Path:
+    """Return the folder whose `datasets/` are meant; a data set may be written before the first backtest is."""
+    local = Path("configs").absolute()
+    return local if not os.environ.get(CONFIGS_VARIABLE) and _files(local / DATASETS) else config_folder()
 
 
 def _is_path(name_or_path: str | Path) -> bool:

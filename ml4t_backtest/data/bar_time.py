@@ -66,13 +66,22 @@ class BarClock:
         return TradingCalendar(self.calendar, first, last)
 
 
-def add_instants(bars: pl.DataFrame, clock: BarClock, *, file: str | None = None) -> pl.DataFrame:
+def add_instants(
+    bars: pl.DataFrame,
+    clock: BarClock,
+    *,
+    file: str | None = None,
+    first_row: int = 0,
+    calendar: TradingCalendar | None = None,
+) -> pl.DataFrame:
     """Replace the source's `timestamp` label by the close instant and add the open and decision instants.
 
     Args:
         bars: Frame with `timestamp` (Date or Datetime), rows in any order.
         clock: How the source tells time.
         file: Where the bars came from, for messages.
+        first_row: Number of the first of these rows in their source.
+        calendar: Sessions around all bars of the source; None where these are all.
 
     Returns:
         `bars` with `timestamp`, `open_instant`, `decision_instant` as UTC microseconds, rows in the same order.
@@ -81,8 +90,8 @@ def add_instants(bars: pl.DataFrame, clock: BarClock, *, file: str | None = None
         DataValidationError: A timestamp is null, of a wrong type, out of range, not a session, or contradicts its
             label; everything at once.
     """
-    labels = Stamps(bars["timestamp"], clock.timezone, dataset="prices", file=file)
-    calendar = clock.sessions_around(labels.utc)
+    labels = Stamps(bars["timestamp"], clock.timezone, dataset="prices", file=file, first_row=first_row)
+    calendar = calendar or clock.sessions_around(labels.utc)
     if labels.utc.dtype == pl.Date or clock.label == "session":
         instants = _of_sessions(labels, clock, calendar)
     elif clock.is_daily:
@@ -102,7 +111,7 @@ def as_utc(stamps: pl.Series, timezone: str, *, dataset: str, **place: Any) -> p
         stamps: Dates or datetimes.
         timezone: Zone of stamps that carry none.
         dataset: What they belong to, for messages.
-        **place: `file`, `column` and `nullable`, as for `Stamps`.
+        **place: `file`, `column`, `nullable` and `first_row`, as for `Stamps`.
 
     Raises:
         DataValidationError: Null, of a wrong type or out of range, or a local time that does not exist or happens

@@ -72,7 +72,7 @@ def check_bars(
         if inspector is not None and index is not None and not walk.found:
             inspector.see(part, index.codes, np.arange(first, first + part.height))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
-    bars = CheckedBars(rows, _merged_slices(walk.slices), _merged_symbols(walk.symbols))
+    bars = CheckedBars(rows, merged_slices(walk.slices), _merged_symbols(walk.symbols))
     if inspector is not None:
         names = walk.codes.names
         if not inspector.in_order:
@@ -163,7 +163,8 @@ def _look_again(
     return codes.names
 
 
-def _merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the slices of several parts of some bars, ascending: what two parts share is one slice."""
     together = pl.concat(parts).group_by("timestamp")
     return together.agg(pl.col("decision_instant").max(), pl.col("rows").sum()).sort("timestamp")
 

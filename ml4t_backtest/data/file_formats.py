@@ -93,6 +93,27 @@ READERS: dict[str, Callable[[FileRequest], pl.LazyFrame]] = {
 }
 
 
+def reads_anywhere(path: str) -> bool:
+    """Return whether rows from the middle of a source are to be had without reading those before."""
+    return READERS[_ending(FileRequest(path, ""))] in (scan_parquet, scan_arrow)
+
+
+def files_behind(path: str, dataset: str = "data") -> list[Path] | None:
+    """Return the files that `scan_path` reads, in its order; None for a remote address.
+
+    Raises:
+        DataValidationError: There is no such file.
+        CorruptDatasetError: A published data set is damaged.
+    """
+    request = FileRequest(path, dataset)
+    if request.is_remote:
+        return None
+    if is_published_folder(folder := _local(path)):
+        return published_files(folder)
+    reader = READERS[_ending(request)]
+    return files_of(path, dataset, [ending for ending, other in READERS.items() if other is reader])
+
+
 def _ending(request: FileRequest) -> str:
     """Return the ending that decides on the reader: that of the path, else that of the files in the folder."""
     own = PurePath(request.path).suffix.lower()

@@ -15,6 +15,7 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
 from ml4t_backtest.data.bar_time import BarClock, add_instants, as_utc
+from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.signal_timing import availability
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.stamps import Stamps
@@ -28,6 +29,19 @@ Columns = Mapping[str, str]
 _NUMERIC_PRICES = (*schemas.PRICE_COLUMNS, "volume")
 _TIMES = ("timestamp", "available_at", "open_instant")
 _TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a source has to know of the whole.
+
+    Attributes:
+        first_row: Number of its first row in the source.
+        calendar: Sessions around all rows of the source.
+    """
+
+    first_row: int
+    calendar: TradingCalendar
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,13 @@ def load_prices(
     indicators: Sequence[str] = (),
     extra: Sequence[str] = (),
     file: str | None = None,
+    part: Part | None = None,
 ) -> pl.DataFrame:
     """Read bars and put them on the clock: `timestamp` is the close, `open_instant` and `decision_instant` beside it.
 
     Number columns named by `indicators` and moments named by `extra` come along. Rows keep the order of their
-    source, so that a violation found in them names the physical row of `file`.
+    source, so that a violation found in them names the physical row of `file`. Where `source` is a part of a larger
+    one, `part` says what it has to know of the whole.
 
     Raises:
         DataValidationError: A column is absent or of a wrong type, or a timestamp cannot be placed; in that case with
@@ -77,18 +93,22 @@ def load_prices(
     check_names("prices", [*wanted, "open_instant", "decision_instant"])
     bars = _read(source, columns, wanted, "prices", file)
     bars = typed(bars, [*_NUMERIC_PRICES, *indicators], ["symbol"], "prices", file)
+    first_row, calendar = (part.first_row, part.calendar) if part else (0, None)
     try:
-        moments = [_moments(bars, name, clock, "prices", file, nullable=True) for name in extra]
-        return add_instants(bars.with_columns(moments), clock, file=file)
+        moments = [_moments(bars, name, clock, "prices", file, first_row, nullable=True) for name in extra]
+        return add_instants(bars.with_columns(moments), clock, file=file, first_row=first_row, calendar=calendar)
     except DataValidationError as error:
-        raise _with_values(error, bars, schemas.prices_schema(), file) from error
+        raise _with_values(error, bars, schemas.prices_schema(), file, part) from error
 
 
-def load_values(spec: ValueSource, clock: BarClock, *, by_symbol: bool, file: str | None = None) -> pl.DataFrame:
+def load_values(
+    spec: ValueSource, clock: BarClock, *, by_symbol: bool, file: str | None = None, part: Part | None = None
+) -> pl.DataFrame:
     """Read one source of signals (by symbol) or context and add when each row became known.
 
     Rows keep the order of their source. A date stands for the start of its day as `timestamp`: it only orders rows
-    and measures their age; what may be seen is decided by `available_at` alone.
+    and measures their age; what may be seen is decided by `available_at` alone. Whether rows of a symbol come more
+    often than declared is not asked of a part (`part`): the row before may be elsewhere; see `find_too_frequent`.
 
     Raises:
         DataValidationError: As for `load_prices`, or nothing says when the rows became known.
@@ -103,12 +123,38 @@ def load_values(spec: ValueSource, clock: BarClock, *, by_symbol: bool, file: st
     rows = typed(rows, spec.names, keys[1:], dataset, file)
     schema = schemas.signals_schema(spec.names) if by_symbol else schemas.context_schema(spec.names)
     try:
-        stamps = _labels(rows, spec.frequency, clock, dataset, file)
-        known = _known_at(rows, stamps, spec, clock, file)
+        stamps = _labels(rows["timestamp"], spec.frequency, clock, dataset, file, part.first_row if part else 0)
+        known = _known_at(rows, stamps, spec, clock, file, part)
+        loaded = rows.with_columns(stamps.cast(UTC_MICROSECONDS), known)
+        if part is None and (violations := find_too_frequent(loaded, spec.frequency, file=file)):
+            raise DataValidationError(violations)
     except DataValidationError as error:
-        raise _with_values(error, rows, schema, file) from error
-    loaded = rows.with_columns(stamps.cast(UTC_MICROSECONDS), known)
+        raise _with_values(error, rows, schema, file, part) from error
     return loaded.select(*keys, "available_at", *spec.names)
+
+
+def find_too_frequent(
+    rows: pl.DataFrame, frequency: str | None, numbers: pl.Series | None = None, *, file: str | None = None
+) -> list[Violation]:
+    """Return the violation of rows that come more often than declared, where there are any.
+
+    Args:
+        rows: Loaded rows: `timestamp`, and `symbol` where they have one; all of each symbol.
+        frequency: As declared; a day is no span of time here.
+        numbers: Number of each row in its source; None where they are in its order.
+        file: Where they came from.
+    """
+    if frequency in (None, "1d"):
+        return []
+    length = timedelta(microseconds=span_microseconds(str(frequency)))
+    keyed = rows.select(
+        "timestamp",
+        pl.col("symbol") if "symbol" in rows.columns else pl.lit("").alias("symbol"),
+        number=pl.int_range(pl.len()) if numbers is None else numbers,
+    )
+    after = pl.col("timestamp") - pl.col("timestamp").shift(1).over("symbol", order_by="timestamp")
+    closer = keyed.filter((after > timedelta(0)) & (after < length)).sort("number")
+    return [_too_frequent(closer, rows, str(frequency), file)] if closer.height else []
 
 
 def value_names(source: Source, columns: Columns, dataset: str) -> tuple[str, ...]:
@@ -117,6 +163,14 @@ def value_names(source: Source, columns: Columns, dataset: str) -> tuple[str, ..
     taken = {*_TIMES, "symbol", *(theirs for ours, theirs in columns.items() if ours != theirs)}
     found = schema_of(lazy, file=describe(source))
     return tuple(name for name, dtype in found.items() if dtype.is_numeric() and name not in taken)
+
+
+def labels_of(stamps: pl.Series, frequency: str | None, clock: BarClock) -> pl.Series:
+    """Return what rows are about, dates or instants, null where a stamp is none; what is wrong is not said here."""
+    try:
+        return _about(Stamps(stamps, clock.timezone, dataset=""), frequency, clock)
+    except DataValidationError:
+        return pl.Series("timestamp", [None] * stamps.len(), dtype=pl.Date)
 
 
 def load_universe(source: Source, *, columns: Columns | None = None) -> pl.DataFrame:
@@ -223,38 +277,61 @@ def _wrong_type(frame: pl.DataFrame, name: str, needed: str, dataset: str, file:
     )
 
 
-def _labels(rows: pl.DataFrame, frequency: str | None, clock: BarClock, dataset: str, file: str | None) -> pl.Series:
+def _labels(
+    stamps: pl.Series, frequency: str | None, clock: BarClock, dataset: str, file: str | None, first_row: int
+) -> pl.Series:
     """Return what rows are about: dates, or instants; rows that come daily are about a session, however stamped."""
-    stamps = Stamps(rows["timestamp"], clock.timezone, dataset=dataset, file=file)
-    stamps.raise_refused()
-    if frequency is None:
+    read = Stamps(stamps, clock.timezone, dataset=dataset, file=file, first_row=first_row)
+    read.raise_refused()
+    return _about(read, frequency, clock)
+
+
+def _about(stamps: Stamps, frequency: str | None, clock: BarClock) -> pl.Series:
+    if frequency != "1d":
         return stamps.utc
-    if frequency == "1d":
-        return stamps.days(clock.timezone, clock.sessions_around(stamps.utc).timezone).alias("timestamp")
-    length = timedelta(microseconds=span_microseconds(frequency))
-    keyed = rows.select(pl.col("symbol") if "symbol" in rows.columns else pl.lit("").alias("symbol"))
-    after = pl.col("timestamp") - pl.col("timestamp").shift(1).over("symbol", order_by="timestamp")
-    keyed = keyed.with_columns(stamps.utc.cast(UTC_MICROSECONDS).alias("timestamp"))
-    closer = keyed.select((after > timedelta(0)) & (after < length)).to_series()
-    hint = "declare how often rows come, or leave it out"
-    stamps.refuse(closer.fill_null(False), "E-SG-FREQ", f"rows come more often than every {frequency}", hint)
-    stamps.raise_refused()
-    return stamps.utc
+    return stamps.days(clock.timezone, clock.sessions_around(stamps.utc).timezone).alias("timestamp")
 
 
-def _known_at(rows: pl.DataFrame, stamps: pl.Series, spec: ValueSource, clock: BarClock, file: str | None) -> pl.Series:
+def _too_frequent(closer: pl.DataFrame, rows: pl.DataFrame, frequency: str, file: str | None) -> Violation:
+    samples = tuple(f"row {row} {stamp}" for row, stamp in closer.head(5).select("number", "timestamp").iter_rows())
+    return Violation(
+        "E-SG-FREQ",
+        "signals" if "symbol" in rows.columns else "context",
+        f"rows come more often than every {frequency}",
+        file=file,
+        row=closer["number"][0],
+        column="timestamp",
+        value=str(closer["timestamp"][0]),
+        count=closer.height,
+        samples=samples,
+        hint="declare how often rows come, or leave it out",
+    )
+
+
+def _known_at(
+    rows: pl.DataFrame, stamps: pl.Series, spec: ValueSource, clock: BarClock, file: str | None, part: Part | None
+) -> pl.Series:
     if spec.available_at is not None:
-        return availability(stamps, spec.available_at, clock.sessions_around(stamps), spec.latency)
+        calendar = part.calendar if part else clock.sessions_around(stamps)
+        return availability(stamps, spec.available_at, calendar, spec.latency)
     dataset = "signals" if "symbol" in rows.columns else "context"
-    known = _moments(rows, "available_at", clock, dataset, file)
+    known = _moments(rows, "available_at", clock, dataset, file, part.first_row if part else 0)
     return known + timedelta(microseconds=span_microseconds(spec.latency))
 
 
 def _moments(
-    rows: pl.DataFrame, name: str, clock: BarClock, dataset: str, file: str | None, *, nullable: bool = False
+    rows: pl.DataFrame,
+    name: str,
+    clock: BarClock,
+    dataset: str,
+    file: str | None,
+    first_row: int,
+    *,
+    nullable: bool = False,
 ) -> pl.Series:
     """Return a column that says when something became known; a date does not say that."""
-    known = as_utc(rows[name], clock.timezone, dataset=dataset, file=file, column=name, nullable=nullable)
+    place = {"file": file, "column": name, "nullable": nullable, "first_row": first_row}
+    known = as_utc(rows[name], clock.timezone, dataset=dataset, **place)
     if known.dtype == pl.Date:
         raise DataValidationError([_no_availability(name, dataset, file)])
     return known
@@ -272,8 +349,14 @@ def _no_availability(name: str, dataset: str, file: str | None) -> Violation:
 
 
 def _with_values(
-    error: DataValidationError, rows: pl.DataFrame, schema: pa.DataFrameSchema, file: str | None
+    error: DataValidationError,
+    rows: pl.DataFrame,
+    schema: pa.DataFrameSchema,
+    file: str | None,
+    part: Part | None,
 ) -> DataValidationError:
     """Return an error about times with everything that is wrong with the values of the rows too."""
     values = schema.remove_columns([name for name in _TIMES if name in schema.columns])
-    return DataValidationError([*error.violations, *find_violations(rows, values, file=file)])
+    first_row = part.first_row if part else 0
+    found = find_violations(rows, values, file=file, first_row=first_row, keys=part is None)
+    return DataValidationError([*error.violations, *found])

@@ -13,7 +13,7 @@ from ml4t_backtest.core.schemas import SCHEMA_VERSION
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError
 
 MANIFEST = "manifest.json"
-_TABLES_HASH = "tables_hash"
+TABLE_HASHES = "table_hashes"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Manifest:
         content_hash: sha256 over tables, attachments, kind, inputs and facts; the name of the version's folder.
         files: File name -> rows (null for attachments) and sha256 of the bytes.
         inputs: Name -> content hash of what it was made from (data, config, engine version).
-        facts: Small values that belong to the data set, JSON only; `tables_hash` among them.
+        facts: Small values that belong to the data set, JSON only; `table_hashes` (table -> its hash) among them.
         schema_version: Version of `core.schemas` it was written with.
     """
 
@@ -44,7 +44,7 @@ class Manifest:
         *,
         inputs: Mapping[str, str],
         facts: Mapping[str, Any],
-        tables_hash: str,
+        table_hashes: Mapping[str, str],
     ) -> Manifest:
         """Return the manifest of a version, exactly as a reader will find it.
 
@@ -52,7 +52,9 @@ class Manifest:
             BacktestError: Facts or inputs are no JSON.
         """
         try:
-            stored = json.loads(json.dumps([dict(inputs), {**facts, _TABLES_HASH: tables_hash}], allow_nan=False))
+            stored = json.loads(
+                json.dumps([dict(inputs), {**facts, TABLE_HASHES: dict(table_hashes)}], allow_nan=False)
+            )
         except (TypeError, ValueError, RecursionError) as error:
             raise BacktestError(f"facts and inputs of a data set must be JSON without NaN: {error}") from error
         return cls(kind, _identity(kind, files, *stored), dict(files), *stored)
@@ -102,7 +104,7 @@ def _is_entry(entry: Any) -> bool:
 def _identity(
     kind: str, files: Mapping[str, dict[str, Any]], inputs: Mapping[str, str], facts: Mapping[str, Any]
 ) -> str:
-    # Tables count by `tables_hash`: the bytes of a Parquet file differ between versions of its writer.
+    # Tables count by `table_hashes`: the bytes of a Parquet file differ between versions of its writer.
     attached = {file: entry["sha256"] for file, entry in files.items() if entry["rows"] is None}
     text = json.dumps([kind, inputs, facts, attached], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -24,7 +24,7 @@ from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bar
 from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
-from ml4t_backtest.data.preparer import column_names, join_context, join_signals
+from ml4t_backtest.data.preparation import column_names, join_context, join_signals
 from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
@@ -40,7 +40,7 @@ _ROWS_CHECKED_AT_ONCE = 1_000_000
 # Days an exchange stays closed at most in an ordinary year: a long holiday with its weekends.
 _LONGEST_CLOSURE_DAYS = 10
 _AUTO = "auto"
-_ROWS_WORTH_READING = 500_000
+_ROWS_AT_ONCE = 500_000
 _CHUNK = re.compile(r"[1-9]\d*(mo|y|q|w|d|h)")
 
 
@@ -102,8 +102,8 @@ class PolarsDataFeed:
             context_columns: Names of the context columns.
             signal_available_at: Rule (`market_open`, `market_close`, `next_day`) or None for a column `available_at`.
             context_available_at: The same for context.
-            chunk: Span held in memory: `1mo`, `1w`, `1y`, ... or a number of slices; `auto` for months, several
-                together where they have few rows. No answer depends on it.
+            chunk: Span held in memory: `1mo`, `1w`, `1y`, ... or a number of slices; `auto` for as
+                many slices as have half a million bars. No answer depends on it.
             validation: How much is looked for: `fast` finds every broken rule, `standard` records doubtful data in
                 `data_quality` too, `paranoid` looks for more and refuses it. Every level looks at every row.
             calendar: Exchange calendar of the bars.
@@ -395,18 +395,13 @@ def _symbols_within(symbols: pl.DataFrame, stamps: pl.Series) -> list[str]:
 def _edges(slices: pl.DataFrame, chunk: str | int) -> Iterator[tuple[datetime, datetime, int]]:
     """Yield the first and last timestamp of each chunk and the number of its rows."""
     stamp = pl.col("timestamp")
-    number = (
-        pl.int_range(pl.len()) // chunk
-        if isinstance(chunk, int)
-        else stamp.dt.truncate("1mo" if chunk == _AUTO else chunk)
-    )
-    parts = slices.group_by(number.alias("chunk"), maintain_order=True)
-    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum()).drop("chunk")
     if chunk == _AUTO:
-        batch = (pl.col("height").cum_sum() - 1) // _ROWS_WORTH_READING
-        together = spans.group_by(batch.alias("batch"), maintain_order=True)
-        spans = together.agg(pl.col("first").first(), pl.col("last").last(), pl.col("height").sum()).drop("batch")
-    yield from spans.iter_rows()
+        number = (pl.col("rows").cum_sum() - 1) // _ROWS_AT_ONCE
+    else:
+        number = pl.int_range(pl.len()) // chunk if isinstance(chunk, int) else stamp.dt.truncate(chunk)
+    parts = slices.group_by(number.alias("chunk"), maintain_order=True)
+    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum())
+    yield from spans.select("first", "last", "height").iter_rows()
 
 
 def _moment(moment: datetime, clock: BarClock) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -262,32 +263,67 @@ def one_name_in_two_cases(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def late_revisions(rows: pl.DataFrame, dataset: str) -> Iterator[Finding]:
-    """Yield how often a row of signals or context was changed after it was known.
+    """Yield how often a row of signals or context was changed after it was known; see `LateRevisions`."""
+    seen = LateRevisions(dataset)
+    seen.see(rows)
+    yield from seen.findings()
+
+
+class LateRevisions:
+    """Rows of signals or context that were changed after they were known.
 
     Rule: several rows of one symbol and timestamp that became known at different moments and differ in a value. A
     backtest sees each version in its time; research on the last version alone knew the future. Honest for figures
     that are revised as a rule.
     """
-    key = [name for name in ("symbol", "timestamp") if name in rows.columns]
-    values = [name for name in rows.columns if name not in (*key, "available_at")]
-    ordered = rows.sort(*key, "available_at")
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in values)
-    late = ordered.with_columns(before=pl.col("available_at").shift(1)).filter(same & differs)
-    if late.is_empty():
-        return
-    first = late.sort("available_at").row(0, named=True)
-    about = f"{first.get('symbol', dataset)} {first['timestamp']:%Y-%m-%d}"
-    yield Finding(
-        "DQ-REVISED",
-        None,
-        to_instant(late["timestamp"].min()),  # type: ignore[arg-type]
-        to_instant(late["timestamp"].max()),  # type: ignore[arg-type]
-        late.height,
-        f"{about}: known {first['before']:%F}, again {first['available_at']:%F}",
-        "note",
-        f"{dataset} were changed after they were known: each version is used from its own moment on",
-    )
+
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
+        self._count = 0
+        self._stamps: list[datetime] = []
+        self._first: tuple[datetime, str, datetime, datetime] | None = None
+
+    def see(self, rows: pl.DataFrame) -> None:
+        """Look at rows, all of each symbol that is among them."""
+        key = [name for name in ("symbol", "timestamp") if name in rows.columns]
+        values = [name for name in rows.columns if name not in (*key, "available_at")]
+        if not _repeats(rows, key):
+            return
+        ordered = rows.sort(*key, "available_at")
+        same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
+        differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in values)
+        late = ordered.with_columns(before=pl.col("available_at").shift(1)).filter(same & differs)
+        if late.is_empty():
+            return
+        self._count += late.height
+        self._stamps += [late["timestamp"].min(), late["timestamp"].max()]  # type: ignore[list-item]
+        row = late.sort("available_at", *key).row(0, named=True)
+        first = (row["available_at"], row.get("symbol", self._dataset), row["timestamp"], row["before"])
+        self._first = first if self._first is None else min(self._first, first)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what was found."""
+        if self._first is None:
+            return
+        known, of, stamp, before = self._first
+        yield Finding(
+            "DQ-REVISED",
+            None,
+            to_instant(min(self._stamps)),
+            to_instant(max(self._stamps)),
+            self._count,
+            f"{of} {stamp:%Y-%m-%d}: known {before:%F}, again {known:%F}",
+            "note",
+            f"{self._dataset} were changed after they were known: each version is used from its own moment on",
+        )
+
+
+def _repeats(rows: pl.DataFrame, key: Sequence[str]) -> bool:
+    """Return whether a key repeats; where the rows are in the order of their keys, that is seen in one pass."""
+    steps = [(pl.col(name) > pl.col(name).shift(1), pl.col(name) == pl.col(name).shift(1)) for name in key]
+    ascends = steps[0][0] if len(steps) == 1 else steps[0][0] | (steps[0][1] & steps[1][0])
+    ordered = bool(rows.select(ascends.slice(1).all()).item())
+    return not ordered and bool(rows.select(key).is_duplicated().any())
 
 
 def _mixed(*columns: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:

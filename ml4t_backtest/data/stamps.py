@@ -38,6 +38,7 @@ class Stamps:
         file: str | None = None,
         column: str = "timestamp",
         nullable: bool = False,
+        first_row: int = 0,
     ) -> None:
         """Read the stamps; naive ones are taken to be in `timezone`.
 
@@ -48,13 +49,14 @@ class Stamps:
             file: Where they came from.
             column: What they are called.
             nullable: Whether there need not be one in every row.
+            first_row: Number of the first of these rows in their source.
 
         Raises:
             DataValidationError: They are neither dates nor datetimes.
         """
         self.given = unflagged(given.cast(pl.Date) if given.dtype == pl.Null else given)
         self.violations: list[Violation] = []
-        self._dataset, self._file, self._column = dataset, file, column
+        self._dataset, self._file, self._column, self._first_row = dataset, file, column, first_row
         if not isinstance(self.given.dtype, (pl.Date, pl.Datetime)):
             raise DataValidationError([self._no_time()])
         if not nullable:
@@ -72,11 +74,11 @@ class Stamps:
             self._dataset,
             message,
             file=self._file,
-            row=rows[0],
+            row=self._first_row + rows[0],
             column=self._column,
             value=self._text(rows[0]),
             count=int(offenders.sum()),
-            samples=tuple(f"row {row} {self._text(row)}" for row in rows),
+            samples=tuple(f"row {self._first_row + row} {self._text(row)}" for row in rows),
             hint=hint,
         )
         self.violations.append(violation)

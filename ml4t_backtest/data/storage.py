@@ -7,38 +7,41 @@ killed at any moment leaves the last published version readable.
     ROOT/NAME/versions/<content hash>/TABLE.parquet, manifest.json
     ROOT/NAME/CURRENT
 
-Long tables may be written month by month: TABLE/year=2024/month=01/part.parquet.
+How a version lies in files: `data/version_files.py`.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ml4t_backtest.data.content_hash import content_hash
+from ml4t_backtest.data.content_hash import content_hash, refuse_foreign_types
 from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
 from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.errors import BacktestError, ConfigError, CorruptDatasetError, UnsafePathError
+from ml4t_backtest.data.version_files import PLAIN, Attachment, Layout, Table, VersionFiles, path_of, sha256_of, sync
+from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
 
 __all__ = [
+    "Attachment",
     "Layout",
     "MANIFEST",
     "POINTER",
     "VERSIONS",
     "Manifest",
+    "Staged",
+    "Table",
     "checked_file",
     "content_hash",
     "current_version",
@@ -49,99 +52,131 @@ __all__ = [
     "read_manifest",
     "read_table",
     "safe_path",
+    "staged",
+    "table_files",
+    "versions_of",
 ]
 
 POINTER = "CURRENT"
 VERSIONS = "versions"
 _STAGING = ".staging-"
 _HASH = re.compile(r"[0-9a-f]{64}")
-_PART = re.compile(r"(?P<table>[^/]+)/(?P<part>year=\d{4}/month=\d{2}/part\.parquet)")
 # Seconds after which a writer's leftovers are nobody's, and a version that was replaced is read by nobody any more.
 _LEFT_ALONE = 86_400.0
 _STILL_READ = 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the tables of a version lie in files.
+@dataclass(frozen=True)
+class Staged:
+    """A version that is written and that nobody sees yet.
 
     Attributes:
-        compression_level: Of zstd, 1 (quick) to 22 (small).
-        by_month: Tables with a file per month of their `timestamp` (UTC), by which they are sorted.
-
-    Raises:
-        ConfigError: The level is out of range.
+        manifest: What it holds.
     """
 
-    compression_level: int = 3
-    by_month: tuple[str, ...] = ()
+    manifest: Manifest
+    _home: Path
+    _folder: Path
+    _keep: int
 
-    def __post_init__(self) -> None:
-        if self.compression_level not in range(1, 23):
-            raise ConfigError(f"compression_level must be a whole number from 1 to 22, got {self.compression_level!r}")
+    def make_current(self) -> Manifest:
+        """Move the version into place and point to it.
 
-    def files(self, tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        """Return file name -> its rows."""
-        files: dict[str, pl.DataFrame] = {}
-        for table, frame in tables.items():
-            files |= _months(table, frame) if table in self.by_month else {f"{table}.parquet": frame}
-        return files
+        Raises:
+            BacktestError: The disk is full or read-only; the version published before is still current.
+        """
+        with _writing(self._home):
+            _move_into_place(self._folder, self._home / VERSIONS / self.manifest.content_hash)
+            _replace_text(self._home / POINTER, self.manifest.content_hash)
+        _tidy(self._home, self._keep)
+        return self.manifest
 
 
-def publish(
+@contextmanager
+def staged(
     root: str | Path,
     name: str,
-    tables: Mapping[str, pl.DataFrame],
+    tables: Mapping[str, Table],
     *,
     kind: str,
     inputs: Mapping[str, str] | None = None,
     facts: Mapping[str, Any] | None = None,
-    attachments: Mapping[str, bytes] | None = None,
-    layout: Layout = Layout(),
+    attachments: Mapping[str, Attachment] | None = None,
+    layout: Layout = PLAIN,
     keep: int = 5,
-) -> Manifest:
-    """Write the tables as a new version of data set `name` and make it the current one.
+) -> Iterator[Staged]:
+    """Write the tables as a version of data set `name` that becomes visible by `make_current`, or never.
 
     Args:
         root: Folder of data sets.
         name: Data set; several parts may be joined by `/`.
-        tables: Table name -> frame.
+        tables: Table name -> frame, or its parts one after the other where `layout` has it by month.
         kind: Sort of data set, for the manifest.
         inputs: Content hashes of what it was made from.
         facts: Small JSON values.
-        attachments: File name -> bytes, stored and listed beside the tables (a report, a config).
+        attachments: File name -> bytes, or a function that is called for them when the tables are written; they are
+            stored and listed beside the tables (a report, a config).
         layout: How the tables lie in files.
         keep: Number of versions that stay, the current one among them; younger ones than an hour stay as well.
 
     Raises:
         UnsafePathError: A name is no safe path, or two files would have the same one.
         DataValidationError: A column is of a type that is not stored.
-        BacktestError: The disk is full or read-only; the version published before is still current.
+        BacktestError: The disk is full or read-only.
     """
     home = _home(root, name)
-    contents: dict[str, pl.DataFrame | bytes] = {**layout.files(tables)}
-    _refuse_clashes([MANIFEST, *contents, *(attachments or {})])
-    contents |= attachments or {}
-    tables_hash = content_hash(tables)
+    names = [table if table in layout.by_month else f"{table}.parquet" for table in tables]
+    _refuse_clashes([MANIFEST, *names, *(attachments or {})])
+    for table, frame in tables.items():
+        if isinstance(frame, pl.DataFrame):
+            refuse_foreign_types({table: frame})
+    staging = _new_name(home)
     try:
-        (home / VERSIONS).mkdir(parents=True, exist_ok=True)
-        staging = _new_name(home)
-        staging.mkdir()
-        try:
-            files = {
-                file: _write(_path_of(staging, file), content, layout.compression_level)
-                for file, content in contents.items()
-            }
-            manifest = Manifest.of(kind, files, inputs=inputs or {}, facts=facts or {}, tables_hash=tables_hash)
+        with _writing(home):
+            (home / VERSIONS).mkdir(parents=True, exist_ok=True)
+            staging.mkdir()
+            files = VersionFiles(staging, layout)
+            files.write(tables, attachments or {})
+            manifest = Manifest.of(
+                kind, files.listed, inputs=inputs or {}, facts=facts or {}, table_hashes=files.table_hashes
+            )
             _replace_text(staging / MANIFEST, manifest.text())
-            _move_into_place(staging, home / VERSIONS / manifest.content_hash)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        _replace_text(home / POINTER, manifest.content_hash)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _write_error(home, error) from error
-    _tidy(home, keep)
-    return manifest
+        yield Staged(manifest, home, staging, keep)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(
+    root: str | Path,
+    name: str,
+    tables: Mapping[str, Table],
+    *,
+    kind: str,
+    inputs: Mapping[str, str] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    attachments: Mapping[str, Attachment] | None = None,
+    layout: Layout = PLAIN,
+    keep: int = 5,
+) -> Manifest:
+    """Write the tables as a new version of data set `name` and make it the current one; arguments as for `staged`.
+
+    Raises:
+        UnsafePathError: A name is no safe path, or two files would have the same one.
+        DataValidationError: A column is of a type that is not stored.
+        BacktestError: The disk is full or read-only; the version published before is still current.
+    """
+    with staged(
+        root,
+        name,
+        tables,
+        kind=kind,
+        inputs=inputs,
+        facts=facts,
+        attachments=attachments,
+        layout=layout,
+        keep=keep,
+    ) as version:
+        return version.make_current()
 
 
 def current_version(root: str | Path, name: str) -> Path:
@@ -159,6 +194,13 @@ def current_version(root: str | Path, name: str) -> Path:
     return current
 
 
+def versions_of(root: str | Path, name: str) -> list[Path]:
+    """Return the folders of the versions of `name` that lie there, the youngest first."""
+    folder = _home(root, name) / VERSIONS
+    found = [path for path in folder.iterdir() if _HASH.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
 def is_published(root: str | Path, name: str) -> bool:
     """Return whether a version of `name` can be resolved."""
     return (_home(root, name) / POINTER).is_file()
@@ -172,11 +214,11 @@ def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
     """
     if file not in manifest.files:
         raise CorruptDatasetError(f"{version} lists no file {file!r}; it has {', '.join(sorted(manifest.files))}")
-    path = _path_of(version, file)
+    path = path_of(version, file)
     if not path.is_file():
         raise CorruptDatasetError(f"{path} is listed in the manifest but absent: the data set is incomplete")
     with reading(path):
-        found = _sha256(path)
+        found = sha256_of(path)
     if found != manifest.files[file]["sha256"]:
         raise CorruptDatasetError(f"{path} differs from its manifest: the file is damaged or was changed")
     return path
@@ -255,35 +297,6 @@ def _new_name(folder: Path) -> Path:
     return folder / f"{_STAGING}{secrets.token_hex(8)}"
 
 
-def _months(table: str, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return one part per month, named as hive does; a table without rows is one file."""
-    if frame.is_empty():
-        return {f"{table}.parquet": frame}
-    stamp = pl.col("timestamp")
-    parts = frame.group_by(stamp.dt.year().alias("year"), stamp.dt.month().alias("month"), maintain_order=True)
-    return {f"{table}/year={year:04d}/month={month:02d}/part.parquet": part for (year, month), part in parts}
-
-
-def _path_of(version: str | Path, file: str) -> Path:
-    """Return where a file of a version lies; only parts by month lie in folders."""
-    by_month = _PART.fullmatch(file)
-    if by_month is None:
-        return safe_path(version, file)
-    return safe_path(version, by_month["table"]) / by_month["part"]
-
-
-def _write(path: Path, content: pl.DataFrame | bytes, compression_level: int) -> dict[str, Any]:
-    """Write one file of a version and return its entry of the manifest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, pl.DataFrame):
-        content.write_parquet(path, compression="zstd", compression_level=compression_level, statistics=True)
-    else:
-        path.write_bytes(content)
-    _sync(path)
-    _sync(path.parent)
-    return {"rows": content.height if isinstance(content, pl.DataFrame) else None, "sha256": _sha256(path)}
-
-
 def _read(path: Path, rows: int | None) -> pl.DataFrame:
     with reading(path):
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
@@ -305,7 +318,7 @@ def _move_into_place(staging: Path, target: Path) -> None:
         os.replace(target, aside)
         _move_into_place(staging, target)
         shutil.rmtree(aside, ignore_errors=True)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _is_intact(version: Path) -> bool:
@@ -343,20 +356,16 @@ def _replace_text(path: Path, text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def _writing(home: Path) -> Iterator[None]:
+    """Turn what the system says while files are written into this package's error."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _write_error(home, error) from error
 
 
 def _write_error(home: Path, error: Exception) -> BacktestError:

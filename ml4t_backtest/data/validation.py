@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,6 +58,7 @@ def find_violations(
     file: str | None = None,
     allow_empty: bool = False,
     first_row: int = 0,
+    keys: bool = True,
 ) -> list[Violation]:
     """Return every violation of `schema` and of its key, in the order of the columns.
 
@@ -67,14 +68,30 @@ def find_violations(
         file: Where the table came from.
         allow_empty: Whether a table without rows is fine.
         first_row: Number of the part's first row in its source.
+        keys: Whether to look for keys that repeat.
     """
-    key = tuple(name for name in (schema.metadata or {}).get("key", ()) if name in frame.columns)
-    place = _Place(frame, str(schema.name), file, key, first_row)
+    place = _Place(frame, schema, file, lambda row: first_row + row)
     if frame.is_empty() and not allow_empty:
         return [place.table_violation("E-DS-EMPTY", "the table has no rows", hint="check path and filters")]
     broken = _schema_violations(frame, schema, place)
     untyped = {violation.column for violation in broken if violation.code == "E-SC-DTYPE"}
-    return broken if untyped.intersection(key) else broken + _repeated_keys(place)
+    return broken if not keys or untyped.intersection(place.key) else broken + _repeated_keys(place)
+
+
+def find_repeats(
+    frame: pl.DataFrame, schema: pa.DataFrameSchema, numbers: pl.Series, *, file: str | None = None
+) -> list[Violation]:
+    """Return the violation of keys that repeat, where there are any.
+
+    Args:
+        frame: Rows of one source, not necessarily all and in any order, but all of each key.
+        schema: One of `core.schemas`.
+        numbers: Number of each row in its source.
+        file: Where the rows came from.
+    """
+    order = numbers.arg_sort()
+    ordered = numbers[order]
+    return _repeated_keys(_Place(frame[order], schema, file, lambda row: int(ordered[row])))
 
 
 def merge_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
@@ -158,16 +175,16 @@ def _repeated_keys(place: _Place) -> list[Violation]:
 
 
 class _Place:
-    """Where a violation is: the table, its name, its file, its key, and which row of its source it begins with."""
+    """Where a violation is: the table, its name, its file, its key, and which row of its source each row is."""
 
     def __init__(
-        self, frame: pl.DataFrame, dataset: str, file: str | None, key: tuple[str, ...], first_row: int
+        self, frame: pl.DataFrame, schema: pa.DataFrameSchema, file: str | None, number: Callable[[int], int]
     ) -> None:
         self.frame = frame
-        self.dataset = dataset
-        self.key = key
+        self.dataset = str(schema.name)
+        self.key = tuple(name for name in (schema.metadata or {}).get("key", ()) if name in frame.columns)
         self._file = file
-        self._first_row = first_row
+        self._number = number
 
     def table_violation(self, code: str, message: str, column: str | None = None, hint: str = "") -> Violation:
         return Violation(code, self.dataset, message, file=self._file, column=column, hint=hint)
@@ -198,12 +215,12 @@ class _Place:
         return replace(
             violation,
             file=self._file,
-            row=self._first_row + rows[0],
+            row=self._number(rows[0]),
             key=self._key_of(rows[0]),
             value=self._values_of(rows[0], values),
             count=count,
             samples=tuple(
-                f"row {self._first_row + row} {self._key_of(row)} {self._values_of(row, values)}" for row in rows
+                f"row {self._number(row)} {self._key_of(row)} {self._values_of(row, values)}" for row in rows
             ),
         )
 

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("run_records",),
     ("engine",),
     ("config",),
+    ("dataset_stages",),
     ("runner",),
     ("sweep", "cli", "benchmarks", "__init__"),
 )

@@ -10,9 +10,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import benchmarks, load_config, run_backtest
+from ml4t_backtest.data import scratch
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.reporting.result import TABLES
-from ml4t_backtest.runner import prepare_dataset, run_inputs
+from ml4t_backtest.runner import prepare_dataset, prepared_dataset, run_inputs
 
 dg = pytest.importorskip("dagster")
 pytestmark = pytest.mark.dagster
@@ -80,6 +81,16 @@ def test_a_run_in_dagster_equals_a_direct_run_bit_for_bit(sample: Any, config: s
     for name, frame in direct.tables().items():
         assert_frame_equal(published[name], frame, check_exact=True)
         assert content_hash({name: published[name]}) == content_hash({name: frame})
+
+
+@pytest.mark.parametrize("at_once", [None, 1_000])
+def test_data_prepared_through_files_is_that_of_the_assets(
+    at_once: int | None, sample: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if at_once:
+        monkeypatch.setattr(scratch, "ROWS_AT_ONCE", at_once)
+    files = prepared_dataset(load_config("simple_ml_strategy").dataset, tmp_path)
+    assert files.content_hash == sample.store.read("backtest_run", "simple_ml_strategy")["data_hash"].item()
 
 
 def test_the_run_row_tells_what_the_run_was_made_from(sample: Any) -> None:

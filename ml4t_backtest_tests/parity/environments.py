@@ -47,18 +47,7 @@ class Peer:
 
     def make(self) -> None:
         """Make the environment unless it is there and its requirements are the ones it was made from."""
-        done, wanted = self.folder / "requirements.txt", self.requirements.read_text()
-        if done.exists() and done.read_text() == wanted:
-            return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        python = next((each for each in self.python if _works(each)), None)
-        if python is None:
-            raise RuntimeError(f"{self.name} needs one of {', '.join(self.python)}")
-        print(f"making the environment of {self.name} with {python}", flush=True)
-        subprocess.run([python, "-m", "venv", str(self.folder)], check=True, env=_environment(python))
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(self.requirements)]
-        subprocess.run([str(self.folder / "bin" / "python"), *install], check=True)
-        done.write_text(wanted)
+        make_environment(self.folder, self.python, self.requirements.read_text())
 
     def replay(self, tapes: Sequence[Tape], **options: str) -> dict[str, Outcome]:
         """Return what the peer makes of tapes, by name; `options` are written into every tape for its runner."""
@@ -85,12 +74,41 @@ PEERS = {
 }
 
 
+def make_environment(folder: Path, pythons: Sequence[str], requirements: str) -> Path:
+    """Return the interpreter of an environment, made unless it is there with these requirements.
+
+    Args:
+        folder: Where it is.
+        pythons: Interpreters it may be made with, the best first.
+        requirements: Text of a requirements file.
+
+    Raises:
+        RuntimeError: None of the interpreters runs here.
+    """
+    done, wanted = folder / "requirements.txt", folder / "wanted.txt"
+    own = folder / "bin" / "python"
+    if done.exists() and done.read_text() == requirements:
+        return own
+    shutil.rmtree(folder, ignore_errors=True)
+    python = next((each for each in pythons if works(each)), None)
+    if python is None:
+        raise RuntimeError(f"{folder.name} needs one of {', '.join(pythons)}")
+    print(f"making the environment of {folder.name} with {python}", flush=True)
+    subprocess.run([python, "-m", "venv", str(folder)], check=True, env=_environment(python))
+    wanted.write_text(requirements)
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]
+    subprocess.run([str(own), *install], check=True)
+    wanted.rename(done)
+    return own
+
+
 def _environment(python: str) -> dict[str, str]:
     """Return the present environment, in which pyenv, where there is one, finds this interpreter."""
     return {**os.environ, "PYENV_VERSION": python.removeprefix("python")}
 
 
-def _works(python: str) -> bool:
+def works(python: str) -> bool:
+    """Return whether an interpreter of this name runs here."""
     try:
         found = subprocess.run([python, "-c", "import venv"], capture_output=True, env=_environment(python))
         return found.returncode == 0
