@@ -93,6 +93,10 @@ class Ledger:
         """Return the signed shares held, 0.0 when flat."""
         return self.quantities.item(symbol_id) if symbol_id < len(self.quantities) else 0.0
 
+    def average_price(self, symbol_id: int) -> float:
+        """Return the average fill price of the shares held; what it was of the last ones when flat."""
+        return self._average_prices[symbol_id]
+
     def quantities_of(self, symbol_ids: Sequence[int]) -> list[float]:
         """Return the signed shares held of each symbol, 0 when flat."""
         self._make_room()

@@ -45,12 +45,9 @@ class PortfolioView:
         symbol_id = self._market.ids.get(symbol)
         if symbol_id is None:
             return Position(symbol)
-        mark = self._market.mark(symbol_id)
-        holding = self._ledger.holding(symbol_id)
-        price = None if mark != mark else mark
-        if holding is None:
-            return Position(symbol, market_price=price)
-        return Position(symbol, holding.quantity, holding.average_price, price)
+        mark, quantity = self._market.mark(symbol_id), self._ledger.quantity(symbol_id)
+        average_price = self._ledger.average_price(symbol_id) if quantity else 0.0
+        return Position(symbol, quantity, average_price, None if mark != mark else mark)
 
     def positions(self) -> pl.DataFrame:
         """Return one row per held symbol: symbol, quantity, average_price, market_price, market_value."""
