@@ -83,7 +83,8 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
     found = None if inputs is None else find_prepared(*outputs, inputs)
     if found is not None:
         return found
-    with Workplace(outputs[0].parent, on_progress=on_progress) as workplace:
+    # Where what a killed run left behind is swept.
+    with Workplace(outputs[0], on_progress=on_progress) as workplace:
         tables = read_dataset(dataset, workplace)
         if stamps != _stamps(dataset):
             raise CorruptDatasetError(f"a source of data set {dataset.name!r} changed while it was read: start again")

@@ -10,7 +10,7 @@ so that the numbers are the same under every version of NumPy.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -172,9 +172,9 @@ def write_world(
         (folder / f"{strategy.lower()}.yaml").write_text(text, encoding="utf-8")
 
 
-def answer_hash(result: BacktestResult, *, but: Sequence[str] = ()) -> str:
-    """Return the hash of what a backtest answers: its trades and its portfolio states; columns may be left out."""
-    return content_hash({"trades": result.trades.drop(but), "portfolio_states": result.portfolio_states})
+def answer_hash(result: BacktestResult) -> str:
+    """Return the hash of what a backtest answers: its trades and its portfolio states."""
+    return content_hash({"trades": result.trades, "portfolio_states": result.portfolio_states})
 
 
 # --- layouts of files -----------------------------------------------------------------------------------------------

@@ -90,7 +90,8 @@ class _ColumnHash:
             self._lengths.update(text.str.len_bytes().to_numpy().tobytes())
             self._values.update((text.str.join("").item() or "").encode())
         else:
-            values = column.to_physical()
+            # A boolean would change its width where nulls are filled.
+            values = column.cast(pl.UInt8) if column.dtype == pl.Boolean else column.to_physical()
             self._values.update((values.fill_null(0) if values.null_count() else values).to_numpy().tobytes())
 
     def digest(self) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,12 +54,14 @@ class Workplace:
         self.rows_at_once = rows_at_once or ROWS_AT_ONCE
         self._parent, self._on_progress = parent, on_progress
         self._folder: Path | None = None
+        self._made: list[Path] = []
         self._files = self._done = self._to_do = 0
 
     def new_file(self) -> Path:
         """Return the path of a file to be written; it goes when nobody needs this workplace any more."""
         if self._folder is None:
             if self._parent is not None:
+                self._made = [each for each in (self._parent, *self._parent.parents) if not each.exists()]
                 self._parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._parent))
             self._clear = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -69,10 +72,14 @@ class Workplace:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove all files."""
-        if self._folder is not None:
-            self._clear()
-            self._folder = None
+        """Remove all files, and the folders that were made for them and are empty."""
+        if self._folder is None:
+            return
+        self._clear()
+        self._folder = None
+        with suppress(OSError):
+            for made in self._made:
+                made.rmdir()
 
     def expect(self, rows: int) -> None:
         """Take in that so many more rows are to do."""
@@ -133,6 +140,8 @@ class RowsBySymbol:
     @property
     def symbols(self) -> pl.DataFrame:
         """The symbols in order, and how many rows each has: `symbol`, `rows`."""
+        if not self._places:
+            return pl.DataFrame(schema={"symbol": pl.String, "rows": pl.get_index_type()})
         return pl.concat(self._places).group_by("symbol").agg(pl.col("rows").sum()).sort("symbol")
 
     def between(self, first: str, last: str) -> pl.DataFrame:

@@ -233,7 +233,7 @@ class _Check:
 
     def see_symbols(self, rows: RowsBySymbol, frequency: str | None) -> None:
         """Check what only whole symbols tell."""
-        if self._order.is_strict and frequency is None:
+        if self._order.is_strict and frequency in (None, "1d"):
             return
         for group in rows.groups():
             self.found.append(find_repeats(group, self._schema, group[ROW], file=self._file))
@@ -259,5 +259,7 @@ class _KeyOrder:
             if holds:
                 above = pl.col(first) > pl.col(first).shift(1)
                 level = (pl.col(first) == pl.col(first).shift(1)) & (pl.col(second) > pl.col(second).shift(1))
-                self._orders[first, second] = bool(keys.select((above | level).slice(1).all()).item())
+                # Of a null nobody knows.
+                ascends = (above | level).slice(1).all(ignore_nulls=False)
+                self._orders[first, second] = bool(keys.select(ascends).item())
         self._last = keys.tail(1)

@@ -14,18 +14,16 @@ import one_answer
 import pytest
 from one_answer import LAYOUTS, STRATEGIES, answer_hash, lay_out
 
-from ml4t_backtest import BacktestEngine, BacktestResult, PolarsDataFeed, load_config
+from ml4t_backtest import BacktestEngine, PolarsDataFeed, load_config
 from ml4t_backtest.config.components import build_components
 from ml4t_backtest.data import polars_feed, scratch
 from ml4t_backtest.data.prepared import Prepared, PreparedData
 from ml4t_backtest.runner import prepare_dataset, prepared_dataset
 
 ROW_GROUPS = (61, 250, 100_000)
-CHUNKS: tuple[int | str, ...] = (7, "1d", "1w", 40, "1mo", 1_000_000)
+CHUNKS: tuple[int | str, ...] = (7, "1d", "1w", 40, "1mo", "auto")
 # Of 1,170 rows at most: many parts, a few, and one.
 ROWS_AT_ONCE = (90, 400, 1_000_000)
-# See the test of them below.
-SEEN_CONTEXT = ("decision_fear", "entry_fear", "exit_fear")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +43,6 @@ def prepared(world: Path) -> PreparedData:
 
 def answer(config: Path, data: Prepared | Path, names: Prepared, chunk: int | str) -> str:
     """Return the hash of a run over prepared bars, walked through in chunks."""
-    return answer_hash(run(config, data, names, chunk), but=SEEN_CONTEXT)
-
-
-def run(config: Path, data: Prepared | Path, names: Prepared, chunk: int | str) -> BacktestResult:
     loaded = load_config(config)
     span, parts = loaded.backtest, build_components(loaded)
     feed = PolarsDataFeed(
@@ -71,7 +65,7 @@ def run(config: Path, data: Prepared | Path, names: Prepared, chunk: int | str) 
         commission=parts.commission,
         corporate_actions=names.corporate_actions,
     )
-    return engine.run()
+    return answer_hash(engine.run())
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +121,3 @@ def test_prepared_files_give_one_answer(
             chunk = next(chunks)
             found = answer(world / f"{strategy.lower()}.yaml", Path(path), prepared, chunk)
             assert found == expected[strategy], (rows_per_group, at_once, strategy, chunk)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="execution/seen_rows.py looks for the context of a bracket's parent in the chunk where its children are "
-    "made, and keeps that of another slice where the parent was decided in an earlier chunk",
-)
-@pytest.mark.parametrize("strategy", ["Brackets", "Dips"])
-def test_trades_show_the_same_context_in_whatever_chunks(strategy: str, world: Path, prepared: PreparedData) -> None:
-    config = world / f"{strategy.lower()}.yaml"
-    whole, chunked = (run(config, prepared, prepared, chunk).trades for chunk in (1_000_000, 7))
-    assert whole.select(SEEN_CONTEXT).equals(chunked.select(SEEN_CONTEXT), null_equal=True)

@@ -93,7 +93,15 @@ def test_what_was_put_aside_goes_when_the_work_is_done(tmp_path: Path) -> None:
         kept = in_parts(SHUFFLED, 2, workplace)
         assert len(list((tmp_path / "work").rglob("*.parquet"))) == 4
         assert kept.between("A", "C").height == 7
-    assert list((tmp_path / "work").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_or_is_used_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with Workplace(tmp_path / "mine" / "a" / "b") as workplace:
+        workplace.new_file().touch()
+        (tmp_path / "mine" / "a" / "other").touch()
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["mine", "mine/a", "mine/a/other"]
 
 
 def test_what_was_put_aside_goes_with_a_workplace_that_nobody_closed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ml4t_backtest.data.source_parts import SourceParts
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows, read_prices, read_signals
 
 CLOCK = BarClock(frequency="10m")
-SIZES = [1, 64, 500, 10_000]
+SIZES = [7, 64, 500, 10_000]
 PRICES = tables().prices
 FAST = tables().fast
 SPEC = {"names": ("fast", "spread"), "max_age": "2d"}
@@ -37,7 +37,7 @@ def at_most(rows: int) -> Workplace:
     return Workplace(rows_at_once=rows)
 
 
-@pytest.mark.parametrize("size", SIZES[1:])
+@pytest.mark.parametrize("size", SIZES)
 def test_bars_read_in_parts_are_the_bars_read_at_once(size: int, tmp_path: Path) -> None:
     shuffled = PRICES.sample(fraction=1.0, shuffle=True, seed=3)
     shuffled.write_parquet(tmp_path / "p.parquet", row_group_size=100)
@@ -93,7 +93,7 @@ def test_a_key_that_repeats_in_another_part_is_found(size: int, order: str, viol
 @pytest.mark.parametrize("size", SIZES)
 def test_a_revision_in_another_part_is_no_repeated_key(size: int) -> None:
     revised = FAST[5:6].with_columns(pl.col("available_at") + timedelta(hours=1), fast=0.25)
-    loaded = read_signals(ValueSource(pl.concat([FAST, revised]), **SPEC), CLOCK, at_most(size if size > 1 else 50))
+    loaded = read_signals(ValueSource(pl.concat([FAST, revised]), **SPEC), CLOCK, at_most(size))
     assert rows_of(loaded).height == FAST.height + 1
 
 
@@ -109,6 +109,26 @@ def test_signals_that_come_too_often_are_found_across_parts(size: int, violation
     spec = ValueSource(hourly, ("p",), available_at="market_close", frequency="1h")
     (violation,) = violations_of(read_signals, spec, CLOCK, at_most(size))
     assert (violation.code, violation.row, violation.count) == ("E-SG-FREQ", 2, 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_repeated_key_beside_a_null_symbol_is_found_too(size: int, violations_of: Any) -> None:
+    """Rows 2 and 4 are one key, and between them stands a row without a symbol."""
+    symbol = pl.when(pl.int_range(pl.len()) == 3).then(None).otherwise(pl.lit("A")).alias("symbol")
+    stamps = PRICES["timestamp"].unique().sort().gather([0, 1, 2, 2, 2, 3])
+    bars = PRICES.head(6).with_columns(stamps, symbol)
+    found = violations_of(read_prices, bars, CLOCK, at_most(size))
+    assert {(violation.code, violation.row) for violation in found} == {("E-KEY-NULL", 3), ("E-KEY-DUP", 4)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_source_of_which_no_part_can_be_loaded_is_refused_in_this_packages_words(
+    size: int, violations_of: Any
+) -> None:
+    nowhen = FAST.head(70).with_columns(timestamp=pl.lit(None, dtype=FAST.schema["timestamp"]))
+    spec = ValueSource(nowhen, **SPEC, frequency="10m")
+    (violation,) = violations_of(read_signals, spec, CLOCK, at_most(size))
+    assert (violation.code, violation.row, violation.count) == ("E-TS-NULL", 0, 70)
 
 
 @pytest.mark.parametrize("size", SIZES)
