@@ -104,7 +104,14 @@ def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str, 
 
 
 def row_rule(
-    code: str, holds: pl.Expr, error: str, hint: str, *, shown: Sequence[str], column: str | None = None
+    code: str,
+    holds: pl.Expr,
+    error: str,
+    hint: str,
+    *,
+    shown: Sequence[str],
+    column: str | None = None,
+    unless: pl.Expr | None = None,
 ) -> pa.Check:
     """Return a check across the columns of a row.
 
@@ -115,14 +122,17 @@ def row_rule(
         hint: What to do.
         shown: Columns whose values a violation shows.
         column: Column to blame, where it is one.
+        unless: Where the rule is silent, because another one speaks. Kept apart, so that nobody asks this of data
+            in which `holds` is true of every row.
     """
+    spoken = holds if unless is None else holds | unless
     return pa.Check(
-        lambda data: data.lazyframe.select(holds.fill_null(True)),
+        lambda data: data.lazyframe.select(spoken.fill_null(True)),
         name=code,
         error=error,
         description=hint,
         n_failure_cases=5,
-        statistics={"holds": holds, "shown": tuple(shown), "column": column},
+        statistics={"holds": spoken, "strictly": holds, "shown": tuple(shown), "column": column},
     )
 
 

@@ -24,14 +24,15 @@ from ml4t_backtest.data.series_detectors import (
     one_name_in_two_cases,
 )
 from ml4t_backtest.data.session_grid import BarPlaces, SessionGrid, grid_over, step_of
-from ml4t_backtest.data.symbol_rows import SymbolRows
+from ml4t_backtest.data.symbol_rows import SEEN, Came, SymbolRows
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations
 
 Int64s = npt.NDArray[np.int64]
-# Arrays of so many rows stay in the processor's cache, which halves the time.
-_AT_ONCE = 250_000
+# Arrays of so many rows stay in the processor's cache, which halves the time; and what is carried is looked at again.
+_AT_ONCE, _TIMES_CARRIED = 250_000, 4
 _NEVER = int(np.iinfo(np.int64).max)
 Splits = Collection[tuple[str, str]]
+_Part = tuple[pl.DataFrame, npt.NDArray[np.uint32], Int64s]
 
 
 class Inspector:
@@ -104,7 +105,8 @@ class Inspector:
     def begin_again(self) -> None:
         """Forget what was seen."""
         self.in_order = True
-        self._carried: SymbolRows | None = None
+        self._waiting: list[_Part] = []
+        self._carried: Came | None = None
         self._grid: SessionGrid | None = None
         self._first, self._last = _NEVER, -_NEVER
         self._tallies = {each.code: _Tally(each) for each in DETECTORS}
@@ -122,12 +124,19 @@ class Inspector:
         """
         for first in range(0, part.height, _AT_ONCE):
             here = slice(first, first + _AT_ONCE)
-            self._see(part[here], codes[here], rows[here])
+            self._waiting.append((part.select("open_instant", *SEEN)[here], codes[here], rows[here]))
+            waiting = sum(len(each) for _, each, _ in self._waiting)
+            if self._carried is None or waiting >= _TIMES_CARRIED * len(self._carried["code"]):
+                self._look()
 
-    def _see(self, part: pl.DataFrame, codes: npt.NDArray[np.uint32], rows: Int64s) -> None:
-        if not self.in_order:
+    def _look(self) -> None:
+        """Look at the bars that wait."""
+        if not self._waiting or not self.in_order:
             return
-        bars = SymbolRows.of(part, codes, rows, self._carried)
+        parts, codes, rows = zip(*self._waiting, strict=True)
+        self._waiting = []
+        part = parts[0] if len(parts) == 1 else pl.concat(parts, rechunk=True)
+        bars = SymbolRows.of(part, np.concatenate(codes), np.concatenate(rows), self._carried)
         self.in_order = bars.in_order
         if not self.in_order:
             return
@@ -148,6 +157,7 @@ class Inspector:
         Raises:
             DataValidationError: The level is paranoid, and something was found that is not accepted.
         """
+        self._look()
         found = [each for tally in self._tallies.values() for each in tally.findings(names, self._splits)]
         found += [each for series in self._series for each in series.findings(names)]
         found += one_name_in_two_cases(names)
@@ -181,11 +191,11 @@ class _Tally:
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         positions, counts = self._detector.find(bars, places)
-        fresh = bars.fresh[positions]
+        fresh = bars.is_fresh(positions)
         positions, counts = positions[fresh], counts[fresh]
         if not len(positions):
             return
-        codes, blamed = bars.codes[positions], positions - self._detector.behind
+        codes, blamed = bars.at("code", positions), positions - self._detector.behind
         # Splits are kept one by one, because one by one they may be declared.
         starts = np.flatnonzero((np.diff(codes, prepend=codes[0]) != 0) | (self._detector.code == SPLIT))
         starts = np.union1d([0], starts)
@@ -234,6 +244,6 @@ class _Place:
 def _shown(bars: SymbolRows, at: int) -> tuple[int, str]:
     """Return the physical row of a bar, and the bar as text with the close before it."""
     text = f"{to_datetime(int(bars.timestamps[at])):%Y-%m-%d %H:%M}"
-    for name in ("open", "high", "low", "close", "volume"):
-        text += f" {name}={getattr(bars, name)[at]:g}"
-    return int(bars.rows[at]), text + (f", close before={bars.close[at - 1]:g}" if bars.since[at] else "")
+    for name in SEEN[1:]:
+        text += f" {name}={bars.at(name, at):g}"
+    return int(bars.at("row", at)), text + ("" if bars.is_first[at] else f", close before={bars.close[at - 1]:g}")

@@ -11,6 +11,7 @@ import polars as pl
 
 from ml4t_backtest.core.instants import to_instant
 from ml4t_backtest.data.data_quality import Finding
+from ml4t_backtest.data.row_index import Spans
 from ml4t_backtest.data.session_grid import BarPlaces
 from ml4t_backtest.data.symbol_rows import SymbolRows
 
@@ -51,10 +52,9 @@ class FromFloat32:
         """Take in the fresh bars of a part; after the first price that needs 64 bits there is nothing left to ask."""
         if not self._exact:
             return
-        close = bars.close[bars.fresh]
+        close, stamps = bars.came("close")[bars.carried :], bars.came("timestamp")[bars.carried :]
         self._exact = bool((close.astype(np.float32) == close).all())
         self._long += int((np.round(close, 6) != close).sum()) if self._exact else 0
-        stamps = bars.timestamps[bars.fresh]
         self._first = min(self._first or int(stamps.min()), int(stamps.min()))
         self._last, self._rows = max(self._last, int(stamps.max())), self._rows + len(close)
 
@@ -83,25 +83,26 @@ class MixedLabels:
 
     def __init__(self) -> None:
         self._counts = np.zeros((5, 0), dtype=np.int64)
-        self._span = _Span()
+        self._spans = Spans()
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         """Count the bars at the ends of sessions."""
         if places.is_daily:
             return
-        opens, closes = places.opens[places.session], places.closes[places.session]
-        closed_before = places.closes[np.maximum(places.session - 1, 0)]
-        new_session = (bars.since == 0) | (places.session != bars.ago(places.session, 1))
+        times = bars.moment_times
         marks = (
-            bars.timestamps == opens,
-            bars.timestamps == opens + places.step,
-            bars.timestamps == closes,
-            bars.timestamps == closed_before + places.step,
-            new_session,
+            times == places.opens,
+            times == places.opens + places.step,
+            times == places.closes,
+            times == places.closed_before + places.step,
         )
-        counted = np.stack([np.bincount(bars.codes[mark & bars.fresh], minlength=_size(bars)) for mark in marks])
+        begins_session = bars.is_first.copy()
+        begins_session[1:] |= places.sessions[1:] != places.sessions[:-1]
+        found = [*(bars.at_moments(mark) for mark in marks), np.flatnonzero(begins_session)]
+        fresh = (bars.at("code", each[bars.is_fresh(each)]) for each in found)
+        counted = np.stack([np.bincount(codes, minlength=_size(bars)) for codes in fresh])
         self._counts = _added(self._counts, counted)
-        self._span.see(bars)
+        _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol whose bars lie a bar early or late."""
@@ -113,7 +114,7 @@ class MixedLabels:
             yield Finding(
                 "DQ-LABEL",
                 names[code],
-                *self._span.of(code),
+                *self._spans.of(code),
                 int(often),
                 f"bars end at the {word} of {often} of {sessions[code]} sessions",
                 "defect",
@@ -131,20 +132,20 @@ class WrongClock:
 
     def __init__(self) -> None:
         self._counts = np.zeros((_HALF_HOURS, 0), dtype=np.int64)
-        self._span = _Span()
+        self._spans = Spans()
         self._length = 0
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         """Count the bars by the half hour of their session."""
         if places.is_daily:
             return
-        self._length = int(-(-np.median(places.closes - places.opens) // _HALF_HOUR))
-        since_open = bars.timestamps - 1 - places.opens[places.session]
-        slot = (since_open // _HALF_HOUR) % _HALF_HOURS
-        size = _size(bars)
-        flat = np.bincount((slot * size + bars.codes)[bars.fresh], minlength=_HALF_HOURS * size)
-        self._counts = _added(self._counts, flat.reshape(_HALF_HOURS, size))
-        self._span.see(bars)
+        self._length = -(-places.session_length // _HALF_HOUR)
+        slot = (bars.moment_times - 1 - places.opens) // _HALF_HOUR % _HALF_HOURS
+        size, new = _size(bars), slice(bars.carried, None)
+        cells = (slot * size)[bars.came_moments[new]] + bars.came("code")[new]
+        counted = np.bincount(cells, minlength=_HALF_HOURS * size)
+        self._counts = _added(self._counts, counted.reshape(_HALF_HOURS, size))
+        _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol that fits by another clock."""
@@ -159,7 +160,7 @@ class WrongClock:
             yield Finding(
                 "DQ-CLOCK",
                 names[code],
-                *self._span.of(code),
+                *self._spans.of(code),
                 int(every[code] - inside[0, code]),
                 f"{inside[0, code] / every[code]:.0%} of the bars are in session; by a clock {hours:+g} h, all",
                 "defect",
@@ -180,17 +181,20 @@ class SameSeries:
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         """Add up the bars of each symbol and window."""
-        window = bars.timestamps // _WINDOW
-        starts = np.flatnonzero((bars.since == 0) | (window != bars.ago(window, 1)))
-        moved = (bars.close != bars.ago(bars.close, 1)) & bars.fresh
-        sums = np.where(bars.fresh, _mixed(bars.timestamps, bars.open, bars.high, bars.low, bars.close), np.uint64(0))
+        window = (bars.moment_times // _WINDOW)[bars.moments]
+        begins = bars.is_first.copy()
+        begins[1:] |= window[1:] != window[:-1]
+        starts = np.flatnonzero(begins)
+        fresh = bars.is_fresh(slice(None))
+        moved = (np.diff(bars.close, prepend=0.0) != 0) & fresh & ~bars.is_first
+        sums = np.where(fresh, _mixed(bars.timestamps, bars.open, bars.high, bars.low, bars.close), np.uint64(0))
         self._parts.append(
             pl.DataFrame(
                 {
-                    "code": bars.codes[starts],
+                    "code": bars.at("code", starts),
                     "window": window[starts],
                     "sum": np.add.reduceat(sums, starts),
-                    "bars": np.add.reduceat(bars.fresh.astype(np.int64), starts),
+                    "bars": np.add.reduceat(fresh.astype(np.int64), starts),
                     "moves": np.add.reduceat(moved.astype(np.int64), starts),
                 }
             )
@@ -219,25 +223,10 @@ class SameSeries:
             )
 
 
-class _Span:
-    """First and last timestamp of each symbol."""
-
-    def __init__(self) -> None:
-        self._first = self._last = np.zeros(0, dtype=np.int64)
-
-    def see(self, bars: SymbolRows) -> None:
-        starts = np.flatnonzero(bars.since == 0)
-        ends = np.append(starts[1:], len(bars.codes)) - 1
-        known, size = len(self._first), _size(bars)
-        if size > known:
-            self._first = np.append(self._first, np.full(size - known, np.iinfo(np.int64).max))
-            self._last = np.append(self._last, np.zeros(size - known, dtype=np.int64))
-        codes = bars.codes[starts]
-        self._first[codes] = np.minimum(self._first[codes], bars.timestamps[starts])
-        self._last[codes] = np.maximum(self._last[codes], bars.timestamps[ends])
-
-    def of(self, code: int) -> tuple[int, int]:
-        return int(self._first[code]), int(self._last[code])
+def _stretch(spans: Spans, bars: SymbolRows) -> None:
+    """Take in the first and the last bar of each symbol."""
+    for ends in (bars.begins, bars.ends - 1):
+        spans.see(bars.at("code", ends), bars.timestamps[ends])
 
 
 def one_name_in_two_cases(names: Sequence[str]) -> Iterator[Finding]:
@@ -300,7 +289,7 @@ def _mixed(*columns: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> npt.NDA
 
 
 def _size(bars: SymbolRows) -> int:
-    return int(bars.codes.max()) + 1
+    return int(bars.present[-1]) + 1
 
 
 def _added(total: Int64s, more: Int64s) -> Int64s:

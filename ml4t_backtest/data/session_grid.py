@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ml4t_backtest.data.symbol_rows import SymbolRows
 
 Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 _HOUR = 3_600_000_000
 
 
@@ -44,27 +45,45 @@ class SessionGrid:
 
 
 class BarPlaces:
-    """Where some bars stand on a grid.
+    """Where some bars stand on a grid; asked once for bars that came together with the same close (a moment).
 
     Attributes:
-        session: For each bar the first session that closes at the bar's close or later, counted from 0.
+        session: For each moment the first session that closes then or later, counted from 0.
+        opens: When that session opens.
+        closes: When it closes.
+        closed_before: When the session before it closed.
+        step: Length of a bar; 0 for one bar per session.
+        is_daily: Whether a session has one bar.
+        session_length: That of most sessions.
     """
 
     def __init__(self, bars: SymbolRows, grid: SessionGrid) -> None:
-        self._timestamps = bars.timestamps
-        self.opens, self.closes, self.step, self.is_daily = grid.opens, grid.closes, grid.step, grid.is_daily
-        self._before = grid.before
-        found = np.searchsorted(grid.closes, bars.timestamps, side="left")
-        self.session: Int64s = np.minimum(found, len(grid.closes) - 1)
+        self._bars, self._grid = bars, grid
+        self.step, self.is_daily = grid.step, grid.is_daily
+        found = np.searchsorted(grid.closes, bars.moment_times, side="left")
+        self.session = np.minimum(found, len(grid.closes) - 1).astype(np.int32)
+        self.opens, self.closes = grid.opens[self.session], grid.closes[self.session]
+        self.closed_before = grid.closes[np.maximum(self.session - 1, 0)]
+        self.session_length = int(np.median(grid.closes - grid.opens))
 
     @cached_property
-    def number(self) -> Int64s:
+    def sessions(self) -> Int32s:
+        """Session of each bar."""
+        return self.session[self._bars.moments]
+
+    @cached_property
+    def numbers(self) -> Int32s:
         """Number of each bar on the grid, counted over all sessions; a bar outside takes the place before or after."""
         if self.is_daily:
-            return self.session
+            return self.sessions
         # Of a session's length nothing is left out: its last bar may be shorter.
-        within = np.minimum(self._timestamps, self.closes[self.session]) - self.opens[self.session]
-        return self._before[self.session] + np.maximum(-(-within // self.step), 0)
+        within = np.minimum(self._bars.moment_times, self.closes) - self.opens
+        numbers = self._grid.before[self.session] + np.maximum(-(-within // self.step), 0)
+        return numbers.astype(np.int32)[self._bars.moments]
+
+    def sessions_at(self, positions: Int64s) -> Int32s:
+        """Return the sessions of the bars at some positions."""
+        return self.session[self._bars.moments[positions]]
 
 
 def grid_over(first: int, last: int, calendar: str, step: int) -> SessionGrid:
