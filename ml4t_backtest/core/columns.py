@@ -112,6 +112,7 @@ def row_rule(
     shown: Sequence[str],
     column: str | None = None,
     unless: pl.Expr | None = None,
+    enclosed: Sequence[str] = (),
 ) -> pa.Check:
     """Return a check across the columns of a row.
 
@@ -124,6 +125,8 @@ def row_rule(
         column: Column to blame, where it is one.
         unless: Where the rule is silent, because another one speaks. Kept apart, so that nobody asks this of data
             in which `holds` is true of every row.
+        enclosed: Columns without nulls that `holds` orders: the first is nowhere greater, the last nowhere smaller
+            than the others, NaN being the greatest. Where it is true of every row, these two have the extremes of all.
     """
     spoken = holds if unless is None else holds | unless
     return pa.Check(
@@ -132,7 +135,13 @@ def row_rule(
         error=error,
         description=hint,
         n_failure_cases=5,
-        statistics={"holds": spoken, "strictly": holds, "shown": tuple(shown), "column": column},
+        statistics={
+            "holds": spoken,
+            "strictly": holds,
+            "shown": tuple(shown),
+            "column": column,
+            "enclosed": tuple(enclosed),
+        },
     )
 
 

@@ -115,6 +115,7 @@ def _bar_rules() -> list[pa.Check]:
             "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks",
             shown=PRICE_COLUMNS,
             unless=(high < low) | no_numbers,
+            enclosed=("low", "open", "close", "high"),
         ),
         row_rule(
             "E-TS-OPEN",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -187,6 +187,8 @@ class _Tally:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        # Splits are kept one by one, because one by one they may be declared.
+        self._one_by_one = detector.code == SPLIT
         self._found: dict[int, list[_Place]] = {}
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
@@ -196,40 +198,30 @@ class _Tally:
         if not len(positions):
             return
         codes, blamed = bars.at("code", positions), positions - self._detector.behind
-        # Splits are kept one by one, because one by one they may be declared.
-        starts = np.flatnonzero((np.diff(codes, prepend=codes[0]) != 0) | (self._detector.code == SPLIT))
-        starts = np.union1d([0], starts)
-        ends, sums = np.append(starts[1:], len(codes)) - 1, np.add.reduceat(counts, starts)
-        for start, end, count in zip(starts, ends, sums, strict=True):
-            at = int(blamed[start])
-            place = _Place(int(bars.timestamps[at]), int(bars.timestamps[blamed[end]]), int(count), *_shown(bars, at))
-            self._found.setdefault(int(codes[start]), []).append(place)
+        starts = np.union1d([0], np.flatnonzero((np.diff(codes, prepend=codes[0]) != 0) | self._one_by_one))
+        ends = np.append(starts[1:], len(codes)) - 1
+        lasts, sums = bars.timestamps[blamed[ends]].tolist(), np.add.reduceat(counts, starts).tolist()
+        for start, last, count in zip(starts.tolist(), lasts, sums, strict=True):
+            known = self._found.setdefault(int(codes[start]), [])
+            if known and not self._one_by_one:
+                # A symbol's bars are seen in the order of time: its first place stays the first.
+                known[0] = replace(known[0], last=last, count=known[0].count + count)
+            else:
+                known.append(_place(bars, int(blamed[start]), last, count))
 
     def findings(self, names: Sequence[str], splits: Collection[tuple[str, str]]) -> Iterator[Finding]:
         of = self._detector
         for code, found in self._found.items():
-            places = [each for each in found if of.code != SPLIT or not each.is_declared(names[code], splits)]
+            places = [each for each in found if not (self._one_by_one and each.is_declared(names[code], splits))]
             if places:
-                # Parts of unsorted data are seen in the order of time, too: the first part has the first place.
-                first, last = min(places, key=lambda each: each.first), max(each.last for each in places)
-                count = sum(each.count for each in places)
-                yield Finding(
-                    of.code,
-                    names[code],
-                    first.first,
-                    last,
-                    count,
-                    first.text,
-                    of.severity,
-                    of.meaning,
-                    of.hint,
-                    first.row,
-                )
+                first, count = places[0], sum(each.count for each in places)
+                what = (first.text, of.severity, of.meaning, of.hint, first.row)
+                yield Finding(of.code, names[code], first.first, places[-1].last, count, *what)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a part of the bars of one symbol has a defect: from when to when, how often, the first of them."""
+    """Where the bars of one symbol have a defect: from when to when, how often, the first of them."""
 
     first: int
     last: int
@@ -241,9 +233,11 @@ class _Place:
         return (symbol, f"{to_datetime(self.first):%F}") in splits
 
 
-def _shown(bars: SymbolRows, at: int) -> tuple[int, str]:
-    """Return the physical row of a bar, and the bar as text with the close before it."""
-    text = f"{to_datetime(int(bars.timestamps[at])):%Y-%m-%d %H:%M}"
+def _place(bars: SymbolRows, at: int, last: int, count: int) -> _Place:
+    """Return a place that begins at a bar: told with its numbers, and the close before it."""
+    first = int(bars.timestamps[at])
+    text = f"{to_datetime(first):%Y-%m-%d %H:%M}"
     for name in SEEN[1:]:
         text += f" {name}={bars.at(name, at):g}"
-    return int(bars.at("row", at)), text + ("" if bars.is_first[at] else f", close before={bars.close[at - 1]:g}")
+    text += "" if bars.is_first[at] else f", close before={bars.close[at - 1]:g}"
+    return _Place(first, last, count, int(bars.at("row", at)), text)

@@ -24,8 +24,8 @@ _BUCKET_BITS = 20
 # Sum of 1 / sqrt(bars) over the look-back: a price drifts away, and with it the chance to stand at the same ticks.
 _LAGS = float((1 / np.sqrt(np.arange(1, LOOK_BACK + 1))).sum())
 
-# A tick is the greatest of these of which three in ten of a symbol's first closes are multiples. Many minute closes stand
-# between ticks (averages, midpoints); prices on a finer tick hit a coarser one in a tenth.
+# A tick is the greatest of these of which three in ten of a symbol's first closes are multiples. Many minute closes
+# stand between ticks (averages, midpoints); prices on a finer tick hit a coarser one in a tenth.
 _TICKS = 10.0 ** -np.arange(7)
 _FIRST_CLOSES, _ON_TICK = 1_000, 0.3
 # Widths from a ten-millionth to a million, eight between one power of two and the next: the leading bits of a number.

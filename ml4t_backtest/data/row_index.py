@@ -13,6 +13,8 @@ from ml4t_backtest.core.instants import UTC_MICROSECONDS, instants
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint32]
 _LATEST = np.iinfo(np.int64).max
+# Symbols that do not repeat mostly fail to within so many rows.
+_GLANCE = 4_096
 
 
 class SymbolCodes:
@@ -33,9 +35,9 @@ class SymbolCodes:
 
         Args:
             symbols: Symbols without nulls.
-            period: After how many rows they probably repeat: comparing is cheaper than looking each up.
+            period: After how many rows they probably repeat, 0 if never: comparing is cheaper than looking each up.
         """
-        repeating = 0 < period < symbols.len() and bool((symbols[period:] == symbols[:-period]).all())
+        repeating = all(_repeat(symbols.head(rows), period) for rows in (_GLANCE, symbols.len()))
         looked_up = symbols[:period] if repeating else symbols
         coded = looked_up.cast(self._dtype)
         codes: Codes = coded.to_physical().to_numpy()
@@ -73,6 +75,10 @@ class Spans:
     def of(self, code: int) -> tuple[int, int]:
         """Return the span of a symbol that was seen."""
         return int(self.first[code]), int(self.last[code])
+
+
+def _repeat(symbols: pl.Series, period: int) -> bool:
+    return 0 < period < symbols.len() and bool((symbols[period:] == symbols[:-period]).all())
 
 
 @dataclass(frozen=True)

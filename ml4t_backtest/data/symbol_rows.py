@@ -20,6 +20,7 @@ Int32s = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint32]
+Positions = Int64s | int | slice
 Came = Mapping[str, npt.NDArray[Any]]
 
 # So many bars of each symbol are carried into the next part: nothing looks farther back.
@@ -64,7 +65,8 @@ class SymbolRows:
     @classmethod
     def of(cls, part: pl.DataFrame, codes: Codes, rows: Int64s, carried: Came | None) -> SymbolRows:
         """Return a part's bars behind those that the part before left (see `tail`)."""
-        new = {"code": codes, "row": rows, "timestamp": instants(part["timestamp"]).to_numpy()}
+        new: dict[str, npt.NDArray[Any]] = {"code": codes, "row": rows}
+        new["timestamp"] = instants(part["timestamp"]).to_numpy()
         new |= {name: part[name].to_numpy() for name in SEEN[1:]}
         if carried is None:
             return cls(new)
@@ -148,7 +150,7 @@ class SymbolRows:
         """Return `code` or one of `SEEN` in the order in which the bars came, carried ones first."""
         return self._came[name]
 
-    def at(self, name: str, positions: npt.ArrayLike) -> npt.NDArray[Any]:
+    def at(self, name: str, positions: Positions) -> npt.NDArray[Any]:
         """Return `code`, `row` or one of `SEEN` of the bars at some positions."""
         return self._came[name][self._order[positions]]
 
@@ -160,7 +162,7 @@ class SymbolRows:
         """Return the positions of the bars that close at the chosen ones of `moment_times`."""
         return np.flatnonzero(chosen[self.moments]) if chosen.any() else _NONE
 
-    def is_fresh(self, positions: npt.ArrayLike) -> Bools:
+    def is_fresh(self, positions: Positions) -> Bools:
         """Return whether the bars at some positions are new."""
         return self._order[positions] >= self.carried
 
