@@ -14,7 +14,7 @@ from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, as_instants, slices_of
 from ml4t_backtest.data.sources import collect
-from ml4t_backtest.data.validation import find_repeats, find_violations, merge_violations, raise_violations
+from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations
 from ml4t_backtest.errors import Violation
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CheckedBars:
         """Return bars in memory that were checked already."""
         stamp = pl.col("timestamp")
         symbols = frame.group_by("symbol").agg(first=stamp.min(), last=stamp.max())
-        return cls(frame.lazy(), _merged_slices([slices_of(frame)]), symbols.sort("symbol"))
+        return cls(frame.lazy(), merged_slices([slices_of(frame)]), symbols.sort("symbol"))
 
 
 def check_bars(
@@ -77,7 +77,7 @@ def check_bars(
     if not first:
         raise_violations(find_violations(collect(rows, file=file), schema, file=file))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
-    bars = CheckedBars(rows, _merged_slices(walk.slices), walk.symbols())
+    bars = CheckedBars(rows, merged_slices(walk.slices), walk.symbols())
     if inspector is not None:
         names = walk.codes.names
         if not inspector.in_order:
@@ -120,13 +120,13 @@ class _Walk:
             DataValidationError: The table itself is wrong, not some of its rows.
         """
         index = RowIndex.of(part, self.codes) if self._quick.holds(part) else None
-        find = None if index is not None and (index.by_time or index.by_symbol) else find_repeats
-        if index is None or not self._new_symbols_hold():
-            find = find_violations
-        broken = [] if find is None else find(part, self._schema, file=self._file, first_row=first)
-        if any(violation.row is None for violation in broken):
-            raise_violations(broken)
-        self.found += [broken] if broken else []
+        # Where the keys are in no order one may repeat, which is then said in full.
+        sound = index is not None and (index.by_time or index.by_symbol or not _repeats_within(part, self._schema))
+        if not sound or not self._new_symbols_hold():
+            broken = find_violations(part, self._schema, file=self._file, first_row=first)
+            if any(violation.row is None for violation in broken):
+                raise_violations(broken)
+            self.found += [broken] if broken else []
         self._starts.append(first)
         self.slices.append(slices_of(part) if index is None else index.slices)
         self._follow(index)
@@ -134,9 +134,9 @@ class _Walk:
 
     def symbols(self) -> pl.DataFrame:
         """Return `symbol`, `first`, `last` (timestamps), ascending, where no key is broken."""
-        symbol = pl.Series("symbol", self.codes.names, dtype=pl.String)
-        spans = pl.DataFrame({"first": self._spans.first, "last": self._spans.last})
-        return spans.select(symbol, as_instants("first", "last")).sort("symbol")
+        symbols = pl.Series("symbol", self.codes.names, dtype=pl.String)
+        spans = as_instants("first", self._spans.first), as_instants("last", self._spans.last)
+        return pl.DataFrame([symbols, *spans]).sort("symbol")
 
     def _new_symbols_hold(self) -> bool:
         new, self._known = self.codes.names[self._known :], len(self.codes.names)
@@ -163,6 +163,10 @@ class _Walk:
         yield from _repeats_across(rows, torn, pl.Series(self._starts), self._file, _KEYS * at_once)
 
 
+def _repeats_within(part: pl.DataFrame, schema: pa.DataFrameSchema) -> bool:
+    return bool(part.select((schema.metadata or {})["key"]).is_duplicated().any())
+
+
 def _look_again(
     inspector: Inspector, rows: pl.LazyFrame, slices: pl.DataFrame, *, file: str | None, at_once: int
 ) -> list[str]:
@@ -179,9 +183,10 @@ def _look_again(
     return codes.names
 
 
-def _merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    together = pl.concat(parts).group_by("timestamp").agg(pl.col("decision_instant").max(), pl.col("rows").sum())
-    return together.sort("timestamp").with_columns(as_instants("timestamp", "decision_instant"))
+def merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the slices of several parts of some bars, ascending: what two parts share is one slice."""
+    together = pl.concat(parts).group_by("timestamp")
+    return together.agg(pl.col("decision_instant").max(), pl.col("rows").sum()).sort("timestamp")
 
 
 def _repeats_across(
@@ -189,7 +194,7 @@ def _repeats_across(
 ) -> Iterator[list[Violation]]:
     """Yield the keys that repeat in another part: where a slice is torn apart, its rows were not compared yet."""
     sizes = torn.group_by("timestamp").agg(pl.col("rows").sum()).sort("timestamp")
-    groups = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg(as_instants("timestamp"))
+    groups = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
     numbered = rows.select("timestamp", "symbol").with_row_index("row")
     same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("timestamp", "symbol"))
     apart = pl.col("part") != pl.col("part").shift(1)

@@ -107,7 +107,7 @@ def unadjusted_split(bars: SymbolRows, places: BarPlaces) -> Found:
     such a ratio: look at the corporate actions of that day.
     """
     jump = _Jump(bars)
-    stays = np.abs(np.log(bars.close[jump.at] / bars.at("open", jump.at - 1))) < np.abs(jump.opens) / 2
+    stays = np.abs(_moves(bars.at("open", jump.at - 1), bars.close[jump.at])) < np.abs(jump.opens) / 2
     overnight = places.sessions_at(jump.at - 1) != places.sessions_at(jump.at - 2)
     near = _near(jump.opens, SPLIT_RATIOS, SPLIT_TOLERANCE * np.log(SPLIT_RATIOS))
     return _ones(jump.at[near & stays & overnight & ~jump.undoes(jump.opens)])
@@ -125,13 +125,19 @@ def reused_symbol(bars: SymbolRows, places: BarPlaces) -> Found:
     """Half a year without a bar, then a price at twice or half: perhaps another company under an old name."""
     at = np.flatnonzero(bars.steps >= _REUSED_AFTER) + 1
     at = at[~bars.is_first[at]]
-    return _ones(at[np.abs(np.log(bars.at("open", at) / bars.close[at - 1])) >= np.log(2.0)])
+    return _ones(at[np.abs(_moves(bars.close[at - 1], bars.at("open", at))) >= np.log(2.0)])
 
 
 def _near(moves: Floats, ratios: tuple[float, ...], tolerances: Floats) -> Bools:
     """Return which logarithmic moves, up or down, are by one of some ratios, within the tolerance of each."""
     near: Bools = (np.abs(np.abs(moves)[:, None] - np.log(ratios)) <= tolerances).any(axis=1)
     return near
+
+
+def _moves(before: Floats, after: Floats) -> Floats:
+    """Return logarithmic moves between prices; NaN, which is like nothing, where one of them is not positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((before > 0) & (after > 0), np.log(after / before), np.nan)
 
 
 class _Jump:
@@ -149,10 +155,10 @@ class _Jump:
         jumped = self.at - 1
         self._before, last = bars.close[self.at - 2], bars.close[jumped]
         self._open, self._high, self._low = bars.at("open", jumped), bars.high[jumped], bars.low[jumped]
-        self.opens = np.log(self._open / self._before)
-        self.closes = np.log(last / self._before)
-        self.following = np.log(bars.close[self.at] / last)
-        earlier = np.log(self._before / bars.close[self.at - 3])
+        self.opens = _moves(self._before, self._open)
+        self.closes = _moves(self._before, last)
+        self.following = _moves(last, bars.close[self.at])
+        earlier = _moves(bars.close[self.at - 3], self._before)
         self._earlier = np.where(bars.since(self.at) >= 3, earlier, 0.0)
         self._most, self._least = np.maximum(self._open, last), np.minimum(self._open, last)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml4t_backtest.core.instants import UTC_MICROSECONDS, instants
+from ml4t_backtest.core.instants import instants
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint32]
@@ -130,17 +130,17 @@ class RowIndex:
 
 
 def slices_of(part: pl.DataFrame) -> pl.DataFrame:
-    """Return the slices of rows in any order: `timestamp`, `decision_instant` (the latest), `rows`, as integers."""
-    decided = pl.col("decision_instant").max().cast(pl.Int64)
-    return part.group_by(pl.col("timestamp").cast(pl.Int64)).agg(decided, rows=pl.len().cast(pl.Int64))
+    """Return the slices of rows in any order: `timestamp`, `decision_instant` (the latest), `rows`."""
+    return part.group_by("timestamp").agg(pl.col("decision_instant").max(), rows=pl.len())
 
 
 def _slices_between(part: pl.DataFrame, stamps: Int64s, starts: Int64s, sizes: Int64s) -> pl.DataFrame:
     """Return the slices of rows in the order of time."""
     decided = np.maximum.reduceat(instants(part["decision_instant"]).to_numpy(), starts)
-    return pl.DataFrame({"timestamp": stamps, "decision_instant": decided, "rows": sizes})
+    rows = pl.Series("rows", sizes).cast(pl.get_index_type())
+    return pl.DataFrame([as_instants("timestamp", stamps), as_instants("decision_instant", decided), rows])
 
 
-def as_instants(*names: str) -> pl.Expr:
-    """Return columns of microseconds since 1970 UTC as moments."""
-    return pl.col(*names).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
+def as_instants(name: str, microseconds: Int64s) -> pl.Series:
+    """Return microseconds since 1970 UTC as moments."""
+    return pl.Series(name, microseconds.view("datetime64[us]")).dt.replace_time_zone("UTC")

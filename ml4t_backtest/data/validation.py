@@ -77,14 +77,6 @@ def find_violations(
     return broken if untyped.intersection(key) else broken + _repeated_keys(place)
 
 
-def find_repeats(
-    frame: pl.DataFrame, schema: pa.DataFrameSchema, *, file: str | None = None, first_row: int = 0
-) -> list[Violation]:
-    """Return the violation of the key alone, of a table that keeps every rule of its columns and rows."""
-    key = tuple((schema.metadata or {})["key"])
-    return _repeated_keys(_Place(frame, str(schema.name), file, key, first_row))
-
-
 def merge_violations(parts: Iterable[Sequence[Violation]]) -> list[Violation]:
     """Return the violations of rows in parts of one table as those of the table: counted together, first row first."""
     merged: dict[tuple[str, str | None, str], Violation] = {}
