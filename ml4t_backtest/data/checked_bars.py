@@ -80,6 +80,7 @@ def check_bars(
     bars = CheckedBars(rows, merged_slices(walk.slices), walk.symbols())
     if inspector is not None:
         names = walk.codes.names
+        inspector.look()
         if not inspector.in_order:
             names = _look_again(inspector, rows, bars.slices, file=file, at_once=at_once)
         inspector.close(names, file)

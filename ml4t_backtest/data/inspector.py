@@ -30,6 +30,8 @@ from ml4t_backtest.data.validation import ValidationLevel, raise_violations
 Int64s = npt.NDArray[np.int64]
 # Arrays of so many rows stay in the processor's cache, which halves the time; and what is carried is looked at again.
 _AT_ONCE, _TIMES_CARRIED = 250_000, 4
+# How long bars are is learned from so many of them, wherever the first part ends.
+_LEARNED_FROM = 1_000
 _NEVER = int(np.iinfo(np.int64).max)
 Splits = Collection[tuple[str, str]]
 _Part = tuple[pl.DataFrame, npt.NDArray[np.uint32], Int64s]
@@ -39,7 +41,8 @@ class Inspector:
     """Looks for what is no error but may fool somebody.
 
     Attributes:
-        in_order: Whether the bars of each symbol came in the order of time; if not, begin again with sorted ones.
+        in_order: Whether the bars of each symbol came in the order of time, as far as they were looked at; if they did
+            not, begin again with sorted ones.
         findings: What was found, once it is closed.
     """
 
@@ -126,11 +129,11 @@ class Inspector:
             here = slice(first, first + _AT_ONCE)
             self._waiting.append((part.select("open_instant", *SEEN)[here], codes[here], rows[here]))
             waiting = sum(len(each) for _, each, _ in self._waiting)
-            if self._carried is None or waiting >= _TIMES_CARRIED * len(self._carried["code"]):
-                self._look()
+            if waiting >= (_LEARNED_FROM if self._carried is None else _TIMES_CARRIED * len(self._carried["code"])):
+                self.look()
 
-    def _look(self) -> None:
-        """Look at the bars that wait."""
+    def look(self) -> None:
+        """Look at the bars that wait for others, so as not to be looked at in too small parts."""
         if not self._waiting or not self.in_order:
             return
         parts, codes, rows = zip(*self._waiting, strict=True)
@@ -157,7 +160,7 @@ class Inspector:
         Raises:
             DataValidationError: The level is paranoid, and something was found that is not accepted.
         """
-        self._look()
+        self.look()
         found = [each for tally in self._tallies.values() for each in tally.findings(names, self._splits)]
         found += [each for series in self._series for each in series.findings(names)]
         found += one_name_in_two_cases(names)
@@ -174,7 +177,7 @@ class Inspector:
         grid = self._grid
         if grid is None:
             grid = grid_over(first, last, self._calendar, 0)
-            step = step_of(part, grid)
+            step = step_of(part.head(_LEARNED_FROM), grid)
             grid = grid_over(first, last, self._calendar, step) if step else grid
         elif first < grid.opens[0] or last > grid.closes[-1]:
             grid = grid_over(first, last, self._calendar, grid.step)

@@ -77,8 +77,10 @@ class FromFloat32:
 class MixedLabels:
     """Intraday bars stamped at the other end than the rest: a bar closes at most opens and hardly ever at the close.
 
-    Rule: in at least half of a symbol's sessions a bar closes at the very open (or one bar after the close), and in
-    at most a tenth at the close (or at the end of the first bar). Extended hours have both and are left alone.
+    Rule: in at least a fifth of a symbol's sessions a bar closes at the very open (or one bar after the close), and in
+    at most a tenth of these at the close (or at the end of the first bar) too: sessions are of one kind or the other,
+    though a source may have changed its labels. Extended hours have both and are left alone. A session with a break at
+    noon counts as two.
     """
 
     def __init__(self) -> None:
@@ -97,7 +99,7 @@ class MixedLabels:
             times == places.closed_before + places.step,
         )
         begins_session = bars.is_first.copy()
-        begins_session[1:] |= places.sessions[1:] != places.sessions[:-1]
+        begins_session[1:] |= places.stretches[1:] != places.stretches[:-1]
         found = [*(bars.at_moments(mark) for mark in marks), np.flatnonzero(begins_session)]
         fresh = (bars.at("code", each[bars.is_fresh(each)]) for each in found)
         counted = np.stack([np.bincount(codes, minlength=_size(bars)) for codes in fresh])
@@ -107,8 +109,8 @@ class MixedLabels:
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol whose bars lie a bar early or late."""
         at_open, at_first, at_close, late, sessions = self._counts
-        early = (2 * at_open >= sessions) & (10 * at_close <= sessions)
-        behind = (2 * late >= sessions) & (10 * at_first <= sessions)
+        early = (5 * at_open >= sessions) & (at_open + at_close <= sessions + at_open / 10)
+        behind = (5 * late >= sessions) & (late + at_first <= sessions + late / 10)
         for code in np.flatnonzero((early | behind) & (sessions > 1)).tolist():
             word, often = ("open", at_open[code]) if early[code] else ("close, one bar late,", late[code])
             yield Finding(
@@ -127,11 +129,14 @@ class WrongClock:
     """Intraday bars of regular hours by another clock: moved by some half hours, all of them would be in session.
 
     Rule: as they are, less than 90 % of a symbol's bars are inside a session; moved by one number of half hours, at
-    least 99 % are. Extended hours fit nowhere and are left alone.
+    least 99 % are. Asked apart of sessions that open at different times of the day in UTC, summer and winter: a clock
+    that does not change with the exchange's is wrong in one of them, or by another hour in each. Extended hours fit
+    nowhere and are left alone.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((_HALF_HOURS, 0), dtype=np.int64)
+        # By time of the day at which sessions open, in half hours.
+        self._counts: dict[int, Int64s] = {}
         self._spans = Spans()
         self._length = 0
 
@@ -140,33 +145,45 @@ class WrongClock:
         if places.is_daily:
             return
         self._length = -(-places.session_length // _HALF_HOUR)
-        slot = (bars.moment_times - 1 - places.opens) // _HALF_HOUR % _HALF_HOURS
-        size, new = _size(bars), slice(bars.carried, None)
-        cells = (slot * size)[bars.came_moments[new]] + bars.came("code")[new]
-        counted = np.bincount(cells, minlength=_HALF_HOURS * size)
-        self._counts = _added(self._counts, counted.reshape(_HALF_HOURS, size))
+        slot = (bars.moment_times - 1 - places.session_opens) // _HALF_HOUR % _HALF_HOURS
+        opened = places.session_opens // _HALF_HOUR % _HALF_HOURS
+        moments, codes = bars.came_moments[bars.carried :], bars.came("code")[bars.carried :]
+        size = _size(bars)
+        for time in np.unique(opened).tolist():
+            here = (opened == time)[moments]
+            cells = (slot * size)[moments[here]] + codes[here]
+            counted = np.bincount(cells, minlength=_HALF_HOURS * size).reshape(_HALF_HOURS, size)
+            self._counts[time] = _added(self._counts.get(time, counted[:, :0]), counted)
         _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol that fits by another clock."""
-        every = self._counts.sum(axis=0)
-        inside = np.stack(
-            [np.roll(self._counts, -ahead, axis=0)[: self._length].sum(axis=0) for ahead in range(_HALF_HOURS)]
-        )
-        best = inside.argmax(axis=0)
-        fits = (inside[0] < 0.9 * every) & (inside.max(axis=0) >= 0.99 * every) & (every > 0)
-        for code in np.flatnonzero(fits).tolist():
-            hours = (best[code] if best[code] <= 24 else best[code] - _HALF_HOURS) / 2
+        found: dict[int, list[tuple[int, str]]] = {}
+        for time, counts in sorted(self._counts.items()):
+            for code, outside, text in self._that_fit_elsewhere(counts):
+                found.setdefault(code, []).append((outside, f"{text} (sessions from {_as_time(time)} UTC)"))
+        for code, parts in sorted(found.items()):
             yield Finding(
                 "DQ-CLOCK",
                 names[code],
                 *self._spans.of(code),
-                int(every[code] - inside[0, code]),
-                f"{inside[0, code] / every[code]:.0%} of the bars are in session; by a clock {hours:+g} h, all",
+                sum(outside for outside, _ in parts),
+                "; ".join(text for _, text in parts),
                 "defect",
                 "the timestamps are of another time zone than declared",
                 "declare the timezone of the source",
             )
+
+    def _that_fit_elsewhere(self, counts: Int64s) -> Iterator[tuple[int, int, str]]:
+        """Yield symbols with how many of their bars are out of session, and what the clock would have to be."""
+        every = counts.sum(axis=0)
+        inside = np.stack([np.roll(counts, -ahead, axis=0)[: self._length].sum(axis=0) for ahead in range(_HALF_HOURS)])
+        best = inside.argmax(axis=0)
+        fits = (inside[0] < 0.9 * every) & (inside.max(axis=0) >= 0.99 * every) & (every > 0)
+        for code in np.flatnonzero(fits).tolist():
+            hours = (best[code] if best[code] <= 24 else best[code] - _HALF_HOURS) / 2
+            share = inside[0, code] / every[code]
+            yield code, int(every[code] - inside[0, code]), f"{share:.0%} in session; moved by {-hours:+g} h, all"
 
 
 class SameSeries:
@@ -227,6 +244,10 @@ def _stretch(spans: Spans, bars: SymbolRows) -> None:
     """Take in the first and the last bar of each symbol."""
     for ends in (bars.begins, bars.ends - 1):
         spans.see(bars.at("code", ends), bars.timestamps[ends])
+
+
+def _as_time(half_hours: int) -> str:
+    return f"{half_hours // 2:02}:{half_hours % 2 * 30:02}"
 
 
 def one_name_in_two_cases(names: Sequence[str]) -> Iterator[Finding]:
