@@ -128,6 +128,15 @@ def reused_symbol(bars: SymbolRows, places: BarPlaces) -> Found:
     return _ones(at[np.abs(_moves(bars.close[at - 1], bars.at("open", at))) >= np.log(2.0)])
 
 
+def jump_at_the_end(bars: SymbolRows, places: BarPlaces) -> Found:
+    """The close of a symbol's last bar is 40 % away from the one before: whether it stays there nobody knows yet.
+
+    Asked at the end only, of the last bars of all symbols. Honest for a company that ended in a crash.
+    """
+    last = bars.ends[bars.ends - bars.begins > 1] - 1
+    return _ones(last[np.abs(_moves(bars.close[last - 1], bars.close[last])) >= _SPIKE_OVER])
+
+
 def _near(moves: Floats, ratios: tuple[float, ...], tolerances: Floats) -> Bools:
     """Return which logarithmic moves, up or down, are by one of some ratios, within the tolerance of each."""
     near: Bools = (np.abs(np.abs(moves)[:, None] - np.log(ratios)) <= tolerances).any(axis=1)
@@ -260,4 +269,10 @@ DETECTORS = (
         "the name may belong to another company since",
         "give the later one a name of its own",
     ),
+)
+AT_THE_END = Detector(
+    "DQ-LAST",
+    jump_at_the_end,
+    "a price jumped on the very last bar: a bad tick, a split, or news",
+    "look at it, and at the next bar when there is one",
 )

@@ -13,7 +13,7 @@ import polars as pl
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.data_quality import Finding, FindingCode, as_violations, findings_frame
-from ml4t_backtest.data.detectors import DETECTORS, SPLIT, Detector
+from ml4t_backtest.data.detectors import AT_THE_END, DETECTORS, SPLIT, Detector
 from ml4t_backtest.data.repeated_bars import RepeatedBars
 from ml4t_backtest.data.series_detectors import (
     FromFloat32,
@@ -162,12 +162,21 @@ class Inspector:
         """
         self.look()
         found = [each for tally in self._tallies.values() for each in tally.findings(names, self._splits)]
+        found += self._at_the_end(names)
         found += [each for series in self._series for each in series.findings(names)]
         found += one_name_in_two_cases(names)
         self.findings += found
         if self._level == "paranoid":
             refused = [each for each in self.findings if each.severity != "note" and each.what not in self._accept]
             raise_violations(as_violations(refused, file))
+
+    def _at_the_end(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield what shows on the last bars of symbols only."""
+        if self._carried is None or self._grid is None:
+            return
+        bars, tally = SymbolRows(self._carried), _Tally(AT_THE_END)
+        tally.see(bars, BarPlaces(bars, self._grid))
+        yield from tally.findings(names, self._splits)
 
     def _grid_of(self, part: pl.DataFrame) -> SessionGrid:
         """Return the sessions around all bars seen so far, for bars carried from long ago have their place too."""

@@ -17,7 +17,7 @@ from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.synthetic import random_bars
 
 EVERY = ["DQ-CLOCK", "DQ-COPY", "DQ-GAP", "DQ-GRID", "DQ-LABEL", "DQ-REPEAT", "DQ-SESSION", "DQ-SHIFT", "DQ-SPLIT?"]
-EVERY += ["DQ-F32", "DQ-REUSE", "DQ-SCALE", "DQ-SPIKE", "DQ-STALE", "DQ-ZEROVOL", "DQ-CASE"]
+EVERY += ["DQ-F32", "DQ-LAST", "DQ-REUSE", "DQ-SCALE", "DQ-SPIKE", "DQ-STALE", "DQ-ZEROVOL", "DQ-CASE"]
 
 
 def bars_of(symbols: int, sessions: int, calendar: str = "XNYS", *, minutes: bool = True) -> pl.DataFrame:
@@ -238,3 +238,15 @@ def test_a_signal_that_was_changed_after_it_was_known_is_noted_and_one_that_was_
     assert revisions([1.0, 2.0]) == []
     assert revisions([1.0, 2.5]) == ["S0001 2020-01-02: known 2020-01-02, again 2020-01-06"]
     assert revisions([None, 2.0]) == ["S0000 2020-01-02: known 2020-01-02, again 2020-01-06"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "found"), [(0.5, True), (1_000.0, True), (1.45, True), (0.75, False), (1.35, False)]
+)
+def test_a_jump_on_the_last_bar_of_a_symbol_is_a_doubt(factor: float, found: bool) -> None:
+    """Also where the symbol ends before the others."""
+    bars = bars_of(3, 120, minutes=False)
+    for rows in (of_symbol(bars), of_symbol(bars)[:90]):
+        ended = without(scaled(bars, factor, rows[-1:]), of_symbol(bars)[len(rows) :])
+        expected = [("DQ-LAST", "S0001", 1, "doubt")] if found else []
+        assert [(each.what, each.symbol, each.count, each.severity) for each in findings(ended)] == expected
