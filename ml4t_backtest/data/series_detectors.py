@@ -16,8 +16,11 @@ from ml4t_backtest.data.session_grid import BarPlaces
 from ml4t_backtest.data.symbol_rows import SymbolRows
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
-_HALF_HOUR = 1_800_000_000
+_MINUTE, _HALF_HOUR = 60_000_000, 1_800_000_000
+# More than any time has minutes since 1970.
+_MINUTES = 2**32
 _HALF_HOURS = 48
 _WINDOW = 28 * 86_400_000_000
 _LEAST_BARS, _LEAST_MOVES = 15, 10
@@ -77,52 +80,73 @@ class FromFloat32:
 class MixedLabels:
     """Intraday bars stamped at the other end than the rest: a bar closes at most opens and hardly ever at the close.
 
-    Rule: in at least a fifth of a symbol's sessions a bar closes at the very open (or one bar after the close), and in
-    at most a tenth of these at the close (or at the end of the first bar) too: sessions are of one kind or the other,
-    though a source may have changed its labels. Extended hours have both and are left alone. A session with a break at
-    noon counts as two.
+    Rule: in at least a fifth of a symbol's sessions, and in two, a bar closes at the very open and none at the close;
+    or one closes a bar after the close before, and none at the end of the first bar. A source may have changed its
+    labels at some time. Extended hours have all of these, and are left alone. A session with a break at noon counts as
+    two.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((5, 0), dtype=np.int64)
+        self._sessions = np.zeros((1, 0), dtype=np.int64)
+        self._early, self._late = _Lonely(), _Lonely()
         self._spans = Spans()
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
-        """Count the bars at the ends of sessions."""
+        """Look at the bars at the ends of sessions."""
         if places.is_daily:
             return
-        times = bars.moment_times
-        marks = (
-            times == places.opens,
-            times == places.opens + places.step,
-            times == places.closes,
-            times == places.closed_before + places.step,
-        )
-        begins_session = bars.is_first.copy()
-        begins_session[1:] |= places.stretches[1:] != places.stretches[:-1]
-        found = [*(bars.at_moments(mark) for mark in marks), np.flatnonzero(begins_session)]
-        fresh = (bars.at("code", each[bars.is_fresh(each)]) for each in found)
-        counted = np.stack([np.bincount(codes, minlength=_size(bars)) for codes in fresh])
-        self._counts = _added(self._counts, counted)
+        times, step = bars.moment_times, places.step
+        self._early.see(bars, places, times == places.opens, times == places.closes)
+        self._late.see(bars, places, times == places.closed_before + step, times == places.opens + step)
+        begins = bars.is_first.copy()
+        begins[1:] |= places.stretches[1:] != places.stretches[:-1]
+        found = np.flatnonzero(begins)
+        fresh = bars.at("code", found[bars.is_fresh(found)])
+        self._sessions = _added(self._sessions, np.bincount(fresh, minlength=_size(bars))[None, :])
         _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol whose bars lie a bar early or late."""
-        at_open, at_first, at_close, late, sessions = self._counts
-        early = (5 * at_open >= sessions) & (at_open + at_close <= sessions + at_open / 10)
-        behind = (5 * late >= sessions) & (late + at_first <= sessions + late / 10)
-        for code in np.flatnonzero((early | behind) & (sessions > 1)).tolist():
-            word, often = ("open", at_open[code]) if early[code] else ("close, one bar late,", late[code])
+        (sessions,) = self._sessions
+        early, late = self._early.by_symbol(len(sessions)), self._late.by_symbol(len(sessions))
+        many = np.maximum(early, late)
+        for code in np.flatnonzero((5 * many >= sessions) & (many > 1)).tolist():
+            word = "the open and none at the close" if early[code] >= late[code] else "the close, one bar late,"
             yield Finding(
                 "DQ-LABEL",
                 names[code],
                 *self._spans.of(code),
-                int(often),
-                f"bars end at the {word} of {often} of {sessions[code]} sessions",
+                int(many[code]),
+                f"bars end at {word} of {many[code]} of {sessions[code]} sessions",
                 "defect",
                 "bars are labelled at their other end: each is known a bar earlier or later than said",
                 "declare bar_label for this source on its own",
             )
+
+
+class _Lonely:
+    """Sessions of symbols in which a bar closes at one moment and none at another one after it."""
+
+    def __init__(self) -> None:
+        # Symbol and opening minute of the session in one number, of those that still have no other bar.
+        self._waiting = np.empty(0, dtype=np.int64)
+
+    def see(self, bars: SymbolRows, places: BarPlaces, one: Bools, other: Bools) -> None:
+        """Take in a part of the bars; `one` and `other` are chosen of its moments."""
+        begun, answered = (self._sessions_of(bars, places, moments) for moments in (one, other))
+        waiting = np.union1d(self._waiting, begun)
+        self._waiting = waiting[~np.isin(waiting, answered)]
+
+    @staticmethod
+    def _sessions_of(bars: SymbolRows, places: BarPlaces, moments: Bools) -> Int64s:
+        at = bars.at_moments(moments)
+        at = at[bars.is_fresh(at)]
+        opened = places.opens[bars.moments[at]] // _MINUTE + _MINUTES // 2 if len(at) else at
+        return bars.at("code", at).astype(np.int64) * _MINUTES + opened
+
+    def by_symbol(self, symbols: int) -> Int64s:
+        """Return how many sessions of each symbol were left without the other bar."""
+        return np.bincount(self._waiting // _MINUTES, minlength=symbols)
 
 
 class WrongClock:

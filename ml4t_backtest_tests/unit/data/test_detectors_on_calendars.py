@@ -184,6 +184,17 @@ def test_labels_that_changed_at_some_time_are_found(sessions: int, found: bool) 
     assert [(each.symbol, each.count) for each in labels] == ([("S0001", sessions)] if found else [])
 
 
+def test_a_market_that_opens_an_hour_before_its_calendar_has_no_mixed_labels() -> None:
+    """Bars end at the open of every week then, and at the close of the same sessions too."""
+    hourly = every(bars_of(1, 20, "CMES"), "60m")
+    first = hourly.filter(pl.col("open_instant").dt.weekday() == 7).unique(
+        pl.col("open_instant").dt.date(), keep="first"
+    )
+    early = scaled(shifted(first, timedelta(hours=-1), range(first.height)), 1.001, range(first.height))
+    assert early.height >= 4
+    assert {each.what for each in findings(pl.concat([hourly, early]).sort("timestamp"), "CMES")} == {"DQ-SESSION"}
+
+
 def test_bars_a_minute_late_are_found() -> None:
     bars = bars_of(3, 6)
     (label,) = (each for each in findings(shifted(bars, MINUTE, of_symbol(bars))) if each.what == "DQ-LABEL")
