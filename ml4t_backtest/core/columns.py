@@ -106,7 +106,15 @@ def rule(code: str, holds: Callable[[pl.Expr], pl.Expr], error: str, hint: str, 
 
 
 def row_rule(
-    code: str, holds: pl.Expr, error: str, hint: str, *, shown: Sequence[str], column: str | None = None
+    code: str,
+    holds: pl.Expr,
+    error: str,
+    hint: str,
+    *,
+    shown: Sequence[str],
+    column: str | None = None,
+    unless: pl.Expr | None = None,
+    enclosed: Sequence[str] = (),
 ) -> pa.Check:
     """Return a check across the columns of a row.
 
@@ -117,14 +125,25 @@ def row_rule(
         hint: What to do.
         shown: Columns whose values a violation shows.
         column: Column to blame, where it is one.
+        unless: Where the rule is silent, because another one speaks. Kept apart, so that nobody asks this of data
+            in which `holds` is true of every row.
+        enclosed: Columns without nulls that `holds` orders: the first is nowhere greater, the last nowhere smaller
+            than the others, NaN being the greatest. Where it is true of every row, these two have the extremes of all.
     """
+    spoken = holds if unless is None else holds | unless
     return pa.Check(
-        lambda data: data.lazyframe.select(holds.fill_null(True)),
+        lambda data: data.lazyframe.select(spoken.fill_null(True)),
         name=code,
         error=error,
         description=hint,
         n_failure_cases=5,
-        statistics={"holds": holds, "shown": tuple(shown), "column": column},
+        statistics={
+            "holds": spoken,
+            "strictly": holds,
+            "shown": tuple(shown),
+            "column": column,
+            "enclosed": tuple(enclosed),
+        },
     )
 
 

@@ -98,19 +98,24 @@ def _bar_columns() -> dict[str, pa.Column]:
 
 def _bar_rules() -> list[pa.Check]:
     high, low = pl.col("high"), pl.col("low")
-    comparable = pl.all_horizontal(pl.col(name).is_finite() for name in PRICE_COLUMNS)
+    no_numbers = ~pl.all_horizontal(pl.col(name).is_finite() for name in PRICE_COLUMNS)
     return [
         row_rule(
-            "E-PX-HILO", (high >= low) | ~comparable, "high is below low", "repair the source", shown=PRICE_COLUMNS
+            "E-PX-HILO",
+            high >= low,
+            "high is below low",
+            "repair the source",
+            shown=PRICE_COLUMNS,
+            unless=no_numbers,
         ),
         row_rule(
             "E-PX-OUTSIDE",
-            pl.all_horizontal(pl.col(name).is_between(low, high) for name in ("open", "close"))
-            | (high < low)
-            | ~comparable,
+            pl.all_horizontal(pl.col(name).is_between(low, high) for name in ("open", "close")),
             "open or close lies outside low to high",
             "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks",
             shown=PRICE_COLUMNS,
+            unless=(high < low) | no_numbers,
+            enclosed=("low", "open", "close", "high"),
         ),
         row_rule(
             "E-TS-OPEN",

@@ -27,7 +27,7 @@ class TradingCalendar:
         name: Calendar name of `exchange_calendars`, for example `XNYS`.
         timezone: Zone of the exchange.
         sessions: Frame `session` (Date), `open`, `close` (Datetime us UTC), one row per session, ascending. Early
-            closes are in `close`.
+            closes are in `close`. `break_start` and `break_end` are null where an exchange has no break at noon.
     """
 
     def __init__(self, name: str, first: date, last: date) -> None:
@@ -51,7 +51,7 @@ class TradingCalendar:
             instants: Datetimes (us, UTC), any order.
 
         Returns:
-            Frame `session, open, close`, aligned with `instants`; null where no such session is recorded.
+            Frame `session, open, close, ...`, aligned with `instants`; null where no such session is recorded.
         """
         position = self.sessions["close"].search_sorted(instants, side="left")
         return self.sessions.select(pl.all().gather(position, null_on_oob=True))
@@ -113,16 +113,15 @@ def _sessions(name: str, first: date, last: date) -> tuple[str, pl.DataFrame]:
     except (ValueError, OverflowError) as error:
         text = f"calendar {name} has no record of the sessions from {first} to {last} ({error})"
         raise DataValidationError([Violation("E-TS-RANGE", "calendar", text, hint="check the dates")]) from error
-    schedule = calendar.schedule
+    schedule, moments = calendar.schedule, ("open", "close", "break_start", "break_end")
     sessions = pl.DataFrame(
         {
             "session": schedule.index.to_numpy().astype("datetime64[us]"),
-            "open": schedule["open"].dt.tz_localize(None).to_numpy().astype("datetime64[us]"),
-            "close": schedule["close"].dt.tz_localize(None).to_numpy().astype("datetime64[us]"),
+            **{name: schedule[name].dt.tz_localize(None).to_numpy().astype("datetime64[us]") for name in moments},
         }
     ).select(
         pl.col("session").cast(pl.Date),
-        pl.col("open", "close").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS),
+        pl.col(moments).dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS),
     )
     return str(calendar.tz), sessions
 

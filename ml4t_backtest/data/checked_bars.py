@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from ml4t_backtest.data.batches import batches
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
-from ml4t_backtest.data.row_index import RowIndex, SymbolCodes, slices_of, symbols_of
+from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, as_instants, slices_of
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations
 from ml4t_backtest.errors import Violation
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandera.polars as pa
 
 _SAMPLES = 5
+# Two columns or eight of so many times the rows of a part are no larger than that part.
+_KEYS, _BARS = 16, 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class CheckedBars:
     @classmethod
     def of(cls, frame: pl.DataFrame) -> CheckedBars:
         """Return bars in memory that were checked already."""
-        return cls(frame.lazy(), slices_of(frame).sort("timestamp"), symbols_of(frame).sort("symbol"))
+        stamp = pl.col("timestamp")
+        symbols = frame.group_by("symbol").agg(first=stamp.min(), last=stamp.max())
+        return cls(frame.lazy(), merged_slices([slices_of(frame)]), symbols.sort("symbol"))
 
 
 def check_bars(
@@ -56,25 +61,26 @@ def check_bars(
         rows: Prepared bars.
         schema: Their schema.
         file: Where they lie; a violation names the row counted from its beginning.
-        at_once: Number of rows in memory.
+        at_once: Most rows that are looked at together.
         inspector: Looks for what is no error but may fool somebody; None does not look.
 
     Raises:
         SignalTimingError: Only availability rules are broken.
         DataValidationError: Anything else, or something found that the inspector refuses.
     """
-    height = collect(rows.select(pl.len()), file=file).item()
-    walk = _Walk(QuickCheck(schema), schema, file)
-    # Without any row there is one part, which says so.
-    for first in range(0, max(height, 1), at_once):
-        part = collect(rows.slice(first, at_once), file=file)
+    walk, first = _Walk(QuickCheck(schema), schema, file), 0
+    for part in batches(rows, at_once, file=file):
         index = walk.check(part, first)
         if inspector is not None and index is not None and not walk.found:
             inspector.see(part, index.codes, np.arange(first, first + part.height))
+        first += part.height
+    if not first:
+        raise_violations(find_violations(collect(rows, file=file), schema, file=file))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
-    bars = CheckedBars(rows, merged_slices(walk.slices), _merged_symbols(walk.symbols))
+    bars = CheckedBars(rows, merged_slices(walk.slices), walk.symbols())
     if inspector is not None:
         names = walk.codes.names
+        inspector.look()
         if not inspector.in_order:
             names = _look_again(inspector, rows, bars.slices, file=file, at_once=at_once)
         inspector.close(names, file)
@@ -101,8 +107,9 @@ class _Walk:
         self.codes = SymbolCodes()
         self.found: list[list[Violation]] = []
         self.slices: list[pl.DataFrame] = []
-        self.symbols: list[pl.DataFrame] = []
+        self._spans = Spans()
         self._quick, self._schema, self._file = quick, schema, file
+        self._starts: list[int] = []
         self._by_time = self._by_symbol = True
         self._last: tuple[int, str] | None = None
         self._known = 0
@@ -114,15 +121,23 @@ class _Walk:
             DataValidationError: The table itself is wrong, not some of its rows.
         """
         index = RowIndex.of(part, self.codes) if self._quick.holds(part) else None
-        if index is None or not (index.by_time or index.by_symbol) or not self._new_symbols_hold():
+        # Where the keys are in no order one may repeat, which is then said in full.
+        sound = index is not None and (index.by_time or index.by_symbol or not _repeats_within(part, self._schema))
+        if not sound or not self._new_symbols_hold():
             broken = find_violations(part, self._schema, file=self._file, first_row=first)
             if any(violation.row is None for violation in broken):
                 raise_violations(broken)
             self.found += [broken] if broken else []
+        self._starts.append(first)
         self.slices.append(slices_of(part) if index is None else index.slices)
-        self.symbols.append(symbols_of(part) if index is None else index.symbols)
         self._follow(index)
         return index
+
+    def symbols(self) -> pl.DataFrame:
+        """Return `symbol`, `first`, `last` (timestamps), ascending, where no key is broken."""
+        symbols = pl.Series("symbol", self.codes.names, dtype=pl.String)
+        spans = as_instants("first", self._spans.first), as_instants("last", self._spans.last)
+        return pl.DataFrame([symbols, *spans]).sort("symbol")
 
     def _new_symbols_hold(self) -> bool:
         new, self._known = self.codes.names[self._known :], len(self.codes.names)
@@ -133,7 +148,8 @@ class _Walk:
         if index is None:
             self._by_time = self._by_symbol = False
             return
-        (stamp, symbol), last = index.ends
+        self._spans.see(index.codes[index.outer], index.stamps[index.outer])
+        (stamp, symbol), last = ((int(index.stamps[row]), self.codes.names[index.codes[row]]) for row in (0, -1))
         before, self._last = self._last, last
         # One row is in both orders.
         one = len(index.codes) == 1
@@ -145,7 +161,11 @@ class _Walk:
         if self._by_time or self._by_symbol:
             return
         torn = pl.concat(self.slices).filter(pl.col("timestamp").is_duplicated())
-        yield from _repeats_across(rows, torn, self._file, at_once)
+        yield from _repeats_across(rows, torn, pl.Series(self._starts), self._file, _KEYS * at_once)
+
+
+def _repeats_within(part: pl.DataFrame, schema: pa.DataFrameSchema) -> bool:
+    return bool(part.select((schema.metadata or {})["key"]).is_duplicated().any())
 
 
 def _look_again(
@@ -154,9 +174,10 @@ def _look_again(
     """Show the rows once more in the order of time, as they do not lie in it, and return the symbols by number."""
     inspector.begin_again()
     codes, numbered = SymbolCodes(), rows.with_row_index("")
-    batches = slices.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True)
-    for first, last in batches.agg(first=pl.col("timestamp").min(), last=pl.col("timestamp").max())[:, 1:].iter_rows():
-        part = collect(numbered.filter(pl.col("timestamp").is_between(first, last)), file=file)
+    stamp, number = pl.col("timestamp"), pl.col("rows").cum_sum() // (_BARS * at_once)
+    spans = slices.group_by(number, maintain_order=True).agg(first=stamp.min(), last=stamp.max())
+    for first, last in spans.select("first", "last").iter_rows():
+        part = collect(numbered.filter(stamp.is_between(first, last)), file=file)
         ordered = part.sort("timestamp", "symbol")
         index = RowIndex.of(ordered, codes)
         inspector.see(ordered, index.codes, ordered[""].cast(pl.Int64).to_numpy())
@@ -169,25 +190,20 @@ def merged_slices(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return together.agg(pl.col("decision_instant").max(), pl.col("rows").sum()).sort("timestamp")
 
 
-def _merged_symbols(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    together = pl.concat(parts).group_by("symbol")
-    return together.agg(pl.col("first").min(), pl.col("last").max()).sort("symbol")
-
-
 def _repeats_across(
-    rows: pl.LazyFrame, torn: pl.DataFrame, file: str | None, at_once: int
+    rows: pl.LazyFrame, torn: pl.DataFrame, starts: pl.Series, file: str | None, at_once: int
 ) -> Iterator[list[Violation]]:
     """Yield the keys that repeat in another part: where a slice is torn apart, its rows were not compared yet."""
     sizes = torn.group_by("timestamp").agg(pl.col("rows").sum()).sort("timestamp")
-    batches = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
+    groups = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
     numbered = rows.select("timestamp", "symbol").with_row_index("row")
-    before = pl.col("row").shift(1)
     same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("timestamp", "symbol"))
-    apart = pl.col("row") // at_once != before // at_once
-    for stamps in batches["timestamp"]:
+    apart = pl.col("part") != pl.col("part").shift(1)
+    for stamps in groups["timestamp"]:
         keys = collect(numbered.filter(pl.col("timestamp").is_in(stamps.implode())), file=file)
-        ordered = keys.sort("timestamp", "symbol", "row")
-        repeats = ordered.with_columns(before=before).filter(same & apart).sort("row")
+        parts = starts.search_sorted(keys["row"].cast(pl.Int64), side="right")
+        ordered = keys.with_columns(part=parts).sort("timestamp", "symbol", "row")
+        repeats = ordered.with_columns(before=pl.col("row").shift(1)).filter(same & apart).sort("row")
         yield [_repeat(repeats, file)] if repeats.height else []
 
 

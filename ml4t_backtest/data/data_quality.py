@@ -22,6 +22,7 @@ FindingCode = Literal[
     "DQ-GAP",
     "DQ-GRID",
     "DQ-LABEL",
+    "DQ-LAST",
     "DQ-REPEAT",
     "DQ-REUSE",
     "DQ-REVISED",

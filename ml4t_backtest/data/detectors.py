@@ -36,66 +36,70 @@ _SPIKE_WITHIN, _SPIKE_OVER = np.log(1.1), np.log(1.4)
 _WICK = 3.0
 
 
-def zero_volume(bars: SymbolRows, grid: BarPlaces) -> Found:
+def zero_volume(bars: SymbolRows, places: BarPlaces) -> Found:
     """Volume 0 although high differs from low: prices moved without a trade. Honest for indices and quotes."""
-    return _where((bars.volume == 0) & (bars.high != bars.low))
+    empty = bars.that_came(bars.came("volume") == 0)
+    return _ones(empty[bars.at("high", empty) != bars.at("low", empty)])
 
 
-def outside_session(bars: SymbolRows, grid: BarPlaces) -> Found:
+def outside_session(bars: SymbolRows, places: BarPlaces) -> Found:
     """A bar that closes when the exchange is closed: holiday, half day, wrong clock. Honest for extended hours."""
-    return _where(bars.timestamps <= grid.opens[grid.session])
+    return _ones(bars.at_moments(bars.moment_times <= places.opens))
 
 
-def off_grid(bars: SymbolRows, grid: BarPlaces) -> Found:
+def off_grid(bars: SymbolRows, places: BarPlaces) -> Found:
     """An intraday close that is no whole number of bars after the open, nor the close of the session."""
-    if grid.is_daily:
+    if places.is_daily:
         return _NOTHING
-    session = grid.session
-    off = (bars.timestamps - grid.opens[session]) % grid.step != 0
-    return _where(off & (bars.timestamps != grid.closes[session]))
+    off = (bars.moment_times - places.opens) % places.step != 0
+    return _ones(bars.at_moments(off & (bars.moment_times != places.closes)))
 
 
-def shifted_session(bars: SymbolRows, grid: BarPlaces) -> Found:
+def shifted_session(bars: SymbolRows, places: BarPlaces) -> Found:
     """A daily bar that is not complete at the close of its session: stamped at another hour or a day off."""
-    if not grid.is_daily:
+    if not places.is_daily:
         return _NOTHING
-    return _where(bars.timestamps != grid.closes[grid.session])
+    return _ones(bars.at_moments(bars.moment_times != places.closes))
 
 
-def missing_bars(bars: SymbolRows, grid: BarPlaces) -> Found:
+def missing_bars(bars: SymbolRows, places: BarPlaces) -> Found:
     """How many places of the grid lie empty between a bar and the symbol's bar before it.
 
     Nothing is missing before a symbol's first bar or after its last. Honest for halts, and for minutes without a
     trade of a thinly traded symbol.
     """
-    missing = grid.number - bars.ago(grid.number, 1) - 1
-    found = np.flatnonzero((missing > 0) & (bars.since >= 1))
-    return found, missing[found]
+    numbers = places.numbers
+    found = np.flatnonzero(numbers[1:] > numbers[:-1] + 1) + 1
+    found = found[~bars.is_first[found]]
+    return found, (numbers[found] - numbers[found - 1] - 1).astype(np.int64)
 
 
-def frozen_feed(bars: SymbolRows, grid: BarPlaces) -> Found:
+def frozen_feed(bars: SymbolRows, places: BarPlaces) -> Found:
     """The same close for 60 bars running with volume on the last: a feed that repeats. Honest for pegged prices."""
-    still = np.flatnonzero((bars.close == bars.ago(bars.close, FROZEN_BARS - 1)) & (bars.since >= FROZEN_BARS - 1))
-    moves = np.cumsum(bars.close != bars.ago(bars.close, 1))
-    run = still[moves[still] == moves[still - FROZEN_BARS + 1]] if len(still) else still
-    return _ones(run[bars.volume[run] > 0])
+    before = FROZEN_BARS - 1
+    still = np.flatnonzero(bars.close[before:] == bars.close[:-before]) + before
+    still = still[bars.since(still) >= before]
+    if not len(still):
+        return _NOTHING
+    moves = np.cumsum(np.diff(bars.close, prepend=bars.close[0]) != 0)
+    run = still[moves[still] == moves[still - before]]
+    return _ones(run[bars.at("volume", run) > 0])
 
 
-def price_spike(bars: SymbolRows, grid: BarPlaces) -> Found:
+def price_spike(bars: SymbolRows, places: BarPlaces) -> Found:
     """A price that is nowhere near its neighbours, and is back on the next bar: a bad tick.
 
     Rule: the close moves 40 % (10 % within a session) and the next is within a quarter of that (in logarithms) of the
     one before; or a high or low is 3 times away from everything beside it. Honest on days like 2010-05-06.
     """
     jump = _Jump(bars)
-    session = grid.session
-    within = (session[jump.at - 1] == session[jump.at - 2]) & (not grid.is_daily)
+    within = (places.sessions_at(jump.at - 1) == places.sessions_at(jump.at - 2)) & (not places.is_daily)
     far = np.abs(jump.closes) >= np.where(within, _SPIKE_WITHIN, _SPIKE_OVER)
     back = np.abs(jump.closes + jump.following) <= np.abs(jump.closes) / 4
-    return _ones(np.union1d(jump.at[far & back], _wicks(bars)))
+    return _ones(jump.at[(far & back) | jump.has_wick()])
 
 
-def unadjusted_split(bars: SymbolRows, grid: BarPlaces) -> Found:
+def unadjusted_split(bars: SymbolRows, places: BarPlaces) -> Found:
     """A new session opens at 1/2, 1/3, 2/3, ... (or the inverse) of the close before and stays there.
 
     Near is within 6.5 % of the ratio's logarithm: 4.6 % of the price at 1/2, 2.7 % at 2/3, where honest falls are many,
@@ -103,14 +107,13 @@ def unadjusted_split(bars: SymbolRows, grid: BarPlaces) -> Found:
     such a ratio: look at the corporate actions of that day.
     """
     jump = _Jump(bars)
-    stays = np.abs(np.log(bars.close[jump.at] / bars.open[jump.at - 1])) < np.abs(jump.opens) / 2
-    session = grid.session
-    overnight = session[jump.at - 1] != session[jump.at - 2]
+    stays = np.abs(_moves(bars.at("open", jump.at - 1), bars.close[jump.at])) < np.abs(jump.opens) / 2
+    overnight = places.sessions_at(jump.at - 1) != places.sessions_at(jump.at - 2)
     near = _near(jump.opens, SPLIT_RATIOS, SPLIT_TOLERANCE * np.log(SPLIT_RATIOS))
     return _ones(jump.at[near & stays & overnight & ~jump.undoes(jump.opens)])
 
 
-def scale_jump(bars: SymbolRows, grid: BarPlaces) -> Found:
+def scale_jump(bars: SymbolRows, places: BarPlaces) -> Found:
     """The close is 100, 1,000 or 10,000 times (or a part of) the one before, within a fifth, and stays: cents."""
     jump = _Jump(bars)
     stays = np.abs(jump.following) < np.log(1.5)
@@ -118,28 +121,32 @@ def scale_jump(bars: SymbolRows, grid: BarPlaces) -> Found:
     return _ones(jump.at[near & stays & ~jump.undoes(jump.closes)])
 
 
-def reused_symbol(bars: SymbolRows, grid: BarPlaces) -> Found:
+def reused_symbol(bars: SymbolRows, places: BarPlaces) -> Found:
     """Half a year without a bar, then a price at twice or half: perhaps another company under an old name."""
-    apart = bars.timestamps - bars.ago(bars.timestamps, 1) >= _REUSED_AFTER
-    at = np.flatnonzero(apart & (bars.since >= 1))
-    return _ones(at[np.abs(np.log(bars.open[at] / bars.close[at - 1])) >= np.log(2.0)])
+    at = np.flatnonzero(bars.steps >= _REUSED_AFTER) + 1
+    at = at[~bars.is_first[at]]
+    return _ones(at[np.abs(_moves(bars.close[at - 1], bars.at("open", at))) >= np.log(2.0)])
 
 
-def _wicks(bars: SymbolRows) -> Int64s:
-    """Return the bars behind one whose high or low is far from its other prices and from the close before."""
-    most, least = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
-    far = np.flatnonzero((bars.high > _WICK * most) | (bars.low * _WICK < least)) + 1
-    at = far[far < len(bars.codes)]
-    at = at[bars.since[at] >= 2]
-    before = bars.close[at - 2]
-    up = bars.high[at - 1] > _WICK * before
-    return at[up | (bars.low[at - 1] * _WICK < before)]
+def jump_at_the_end(bars: SymbolRows, places: BarPlaces) -> Found:
+    """The close of a symbol's last bar is 40 % away from the one before: whether it stays there nobody knows yet.
+
+    Asked at the end only, of the last bars of all symbols. Honest for a company that ended in a crash.
+    """
+    last = bars.ends[bars.ends - bars.begins > 1] - 1
+    return _ones(last[np.abs(_moves(bars.close[last - 1], bars.close[last])) >= _SPIKE_OVER])
 
 
 def _near(moves: Floats, ratios: tuple[float, ...], tolerances: Floats) -> Bools:
     """Return which logarithmic moves, up or down, are by one of some ratios, within the tolerance of each."""
     near: Bools = (np.abs(np.abs(moves)[:, None] - np.log(ratios)) <= tolerances).any(axis=1)
     return near
+
+
+def _moves(before: Floats, after: Floats) -> Floats:
+    """Return logarithmic moves between prices; NaN, which is like nothing, where one of them is not positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((before > 0) & (after > 0), np.log(after / before), np.nan)
 
 
 class _Jump:
@@ -154,26 +161,33 @@ class _Jump:
 
     def __init__(self, bars: SymbolRows) -> None:
         self.at = bars.behind_jumps
-        before, last = bars.close[self.at - 2], bars.close[self.at - 1]
-        self.opens = np.log(bars.open[self.at - 1] / before)
-        self.closes = np.log(last / before)
-        self.following = np.log(bars.close[self.at] / last)
-        self._earlier = np.where(bars.since[self.at] >= 3, np.log(before / bars.close[self.at - 3]), 0.0)
+        jumped = self.at - 1
+        self._before, last = bars.close[self.at - 2], bars.close[jumped]
+        self._open, self._high, self._low = bars.at("open", jumped), bars.high[jumped], bars.low[jumped]
+        self.opens = _moves(self._before, self._open)
+        self.closes = _moves(self._before, last)
+        self.following = _moves(last, bars.close[self.at])
+        earlier = _moves(bars.close[self.at - 3], self._before)
+        self._earlier = np.where(bars.since(self.at) >= 3, earlier, 0.0)
+        self._most, self._least = np.maximum(self._open, last), np.minimum(self._open, last)
 
     def undoes(self, moves: Floats) -> Bools:
         """Return where a move takes back the one of the bar before."""
         return np.abs(self._earlier + moves) <= np.abs(moves) / 4
 
-
-def _where(offends: Bools) -> Found:
-    return _ones(np.flatnonzero(offends))
+    def has_wick(self) -> Bools:
+        """Return where the high or the low is far from the bar's other prices and from the close before."""
+        up = (self._high > _WICK * self._most) & (self._high > _WICK * self._before)
+        down = (self._low * _WICK < self._least) & (self._low * _WICK < self._before)
+        wick: Bools = up | down
+        return wick
 
 
 def _ones(positions: Int64s) -> Found:
     return positions, np.ones(len(positions), dtype=np.int64)
 
 
-_NOTHING = _where(np.zeros(0, dtype=bool))
+_NOTHING = _ones(np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -255,4 +269,10 @@ DETECTORS = (
         "the name may belong to another company since",
         "give the later one a name of its own",
     ),
+)
+AT_THE_END = Detector(
+    "DQ-LAST",
+    jump_at_the_end,
+    "a price jumped on the very last bar: a bad tick, a split, or news",
+    "look at it, and at the next bar when there is one",
 )

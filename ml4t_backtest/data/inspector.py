@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.data_quality import Finding, FindingCode, as_violations, findings_frame
-from ml4t_backtest.data.detectors import DETECTORS, SPLIT, Detector
+from ml4t_backtest.data.detectors import AT_THE_END, DETECTORS, SPLIT, Detector
 from ml4t_backtest.data.repeated_bars import RepeatedBars
 from ml4t_backtest.data.series_detectors import (
     FromFloat32,
@@ -24,21 +24,25 @@ from ml4t_backtest.data.series_detectors import (
     one_name_in_two_cases,
 )
 from ml4t_backtest.data.session_grid import BarPlaces, SessionGrid, grid_over, step_of
-from ml4t_backtest.data.symbol_rows import SymbolRows
+from ml4t_backtest.data.symbol_rows import SEEN, Came, SymbolRows
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations
 
 Int64s = npt.NDArray[np.int64]
-# Arrays of so many rows stay in the processor's cache, which halves the time.
-_AT_ONCE = 250_000
+# Arrays of so many rows stay in the processor's cache, which halves the time; and what is carried is looked at again.
+_AT_ONCE, _TIMES_CARRIED = 250_000, 4
+# How long bars are is learned from so many of them, wherever the first part ends.
+_LEARNED_FROM = 1_000
 _NEVER = int(np.iinfo(np.int64).max)
 Splits = Collection[tuple[str, str]]
+_Part = tuple[pl.DataFrame, npt.NDArray[np.uint32], Int64s]
 
 
 class Inspector:
     """Looks for what is no error but may fool somebody.
 
     Attributes:
-        in_order: Whether the bars of each symbol came in the order of time; if not, begin again with sorted ones.
+        in_order: Whether the bars of each symbol came in the order of time, as far as they were looked at; if they did
+            not, begin again with sorted ones.
         findings: What was found, once it is closed.
     """
 
@@ -104,7 +108,8 @@ class Inspector:
     def begin_again(self) -> None:
         """Forget what was seen."""
         self.in_order = True
-        self._carried: SymbolRows | None = None
+        self._waiting: list[_Part] = []
+        self._carried: Came | None = None
         self._grid: SessionGrid | None = None
         self._first, self._last = _NEVER, -_NEVER
         self._tallies = {each.code: _Tally(each) for each in DETECTORS}
@@ -122,12 +127,19 @@ class Inspector:
         """
         for first in range(0, part.height, _AT_ONCE):
             here = slice(first, first + _AT_ONCE)
-            self._see(part[here], codes[here], rows[here])
+            self._waiting.append((part.select("open_instant", *SEEN)[here], codes[here], rows[here]))
+            waiting = sum(len(each) for _, each, _ in self._waiting)
+            if waiting >= (_LEARNED_FROM if self._carried is None else _TIMES_CARRIED * len(self._carried["code"])):
+                self.look()
 
-    def _see(self, part: pl.DataFrame, codes: npt.NDArray[np.uint32], rows: Int64s) -> None:
-        if not self.in_order:
+    def look(self) -> None:
+        """Look at the bars that wait for others, so as not to be looked at in too small parts."""
+        if not self._waiting or not self.in_order:
             return
-        bars = SymbolRows.of(part, codes, rows, self._carried)
+        parts, codes, rows = zip(*self._waiting, strict=True)
+        self._waiting = []
+        part = parts[0] if len(parts) == 1 else pl.concat(parts, rechunk=True)
+        bars = SymbolRows.of(part, np.concatenate(codes), np.concatenate(rows), self._carried)
         self.in_order = bars.in_order
         if not self.in_order:
             return
@@ -148,13 +160,23 @@ class Inspector:
         Raises:
             DataValidationError: The level is paranoid, and something was found that is not accepted.
         """
+        self.look()
         found = [each for tally in self._tallies.values() for each in tally.findings(names, self._splits)]
+        found += self._at_the_end(names)
         found += [each for series in self._series for each in series.findings(names)]
         found += one_name_in_two_cases(names)
         self.findings += found
         if self._level == "paranoid":
             refused = [each for each in self.findings if each.severity != "note" and each.what not in self._accept]
             raise_violations(as_violations(refused, file))
+
+    def _at_the_end(self, names: Sequence[str]) -> Iterator[Finding]:
+        """Yield what shows on the last bars of symbols only."""
+        if self._carried is None or self._grid is None:
+            return
+        bars, tally = SymbolRows(self._carried), _Tally(AT_THE_END)
+        tally.see(bars, BarPlaces(bars, self._grid))
+        yield from tally.findings(names, self._splits)
 
     def _grid_of(self, part: pl.DataFrame) -> SessionGrid:
         """Return the sessions around all bars seen so far, for bars carried from long ago have their place too."""
@@ -164,7 +186,7 @@ class Inspector:
         grid = self._grid
         if grid is None:
             grid = grid_over(first, last, self._calendar, 0)
-            step = step_of(part, grid)
+            step = step_of(part.head(_LEARNED_FROM), grid)
             grid = grid_over(first, last, self._calendar, step) if step else grid
         elif first < grid.opens[0] or last > grid.closes[-1]:
             grid = grid_over(first, last, self._calendar, grid.step)
@@ -177,49 +199,41 @@ class _Tally:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        # Splits are kept one by one, because one by one they may be declared.
+        self._one_by_one = detector.code == SPLIT
         self._found: dict[int, list[_Place]] = {}
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         positions, counts = self._detector.find(bars, places)
-        fresh = bars.fresh[positions]
+        fresh = bars.is_fresh(positions)
         positions, counts = positions[fresh], counts[fresh]
         if not len(positions):
             return
-        codes, blamed = bars.codes[positions], positions - self._detector.behind
-        # Splits are kept one by one, because one by one they may be declared.
-        starts = np.flatnonzero((np.diff(codes, prepend=codes[0]) != 0) | (self._detector.code == SPLIT))
-        starts = np.union1d([0], starts)
-        ends, sums = np.append(starts[1:], len(codes)) - 1, np.add.reduceat(counts, starts)
-        for start, end, count in zip(starts, ends, sums, strict=True):
-            at = int(blamed[start])
-            place = _Place(int(bars.timestamps[at]), int(bars.timestamps[blamed[end]]), int(count), *_shown(bars, at))
-            self._found.setdefault(int(codes[start]), []).append(place)
+        codes, blamed = bars.at("code", positions), positions - self._detector.behind
+        starts = np.union1d([0], np.flatnonzero((np.diff(codes, prepend=codes[0]) != 0) | self._one_by_one))
+        ends = np.append(starts[1:], len(codes)) - 1
+        lasts, sums = bars.timestamps[blamed[ends]].tolist(), np.add.reduceat(counts, starts).tolist()
+        for start, last, count in zip(starts.tolist(), lasts, sums, strict=True):
+            known = self._found.setdefault(int(codes[start]), [])
+            if known and not self._one_by_one:
+                # A symbol's bars are seen in the order of time: its first place stays the first.
+                known[0] = replace(known[0], last=last, count=known[0].count + count)
+            else:
+                known.append(_place(bars, int(blamed[start]), last, count))
 
     def findings(self, names: Sequence[str], splits: Collection[tuple[str, str]]) -> Iterator[Finding]:
         of = self._detector
         for code, found in self._found.items():
-            places = [each for each in found if of.code != SPLIT or not each.is_declared(names[code], splits)]
+            places = [each for each in found if not (self._one_by_one and each.is_declared(names[code], splits))]
             if places:
-                # Parts of unsorted data are seen in the order of time, too: the first part has the first place.
-                first, last = min(places, key=lambda each: each.first), max(each.last for each in places)
-                count = sum(each.count for each in places)
-                yield Finding(
-                    of.code,
-                    names[code],
-                    first.first,
-                    last,
-                    count,
-                    first.text,
-                    of.severity,
-                    of.meaning,
-                    of.hint,
-                    first.row,
-                )
+                first, count = places[0], sum(each.count for each in places)
+                what = (first.text, of.severity, of.meaning, of.hint, first.row)
+                yield Finding(of.code, names[code], first.first, places[-1].last, count, *what)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a part of the bars of one symbol has a defect: from when to when, how often, the first of them."""
+    """Where the bars of one symbol have a defect: from when to when, how often, the first of them."""
 
     first: int
     last: int
@@ -231,9 +245,11 @@ class _Place:
         return (symbol, f"{to_datetime(self.first):%F}") in splits
 
 
-def _shown(bars: SymbolRows, at: int) -> tuple[int, str]:
-    """Return the physical row of a bar, and the bar as text with the close before it."""
-    text = f"{to_datetime(int(bars.timestamps[at])):%Y-%m-%d %H:%M}"
-    for name in ("open", "high", "low", "close", "volume"):
-        text += f" {name}={getattr(bars, name)[at]:g}"
-    return int(bars.rows[at]), text + (f", close before={bars.close[at - 1]:g}" if bars.since[at] else "")
+def _place(bars: SymbolRows, at: int, last: int, count: int) -> _Place:
+    """Return a place that begins at a bar: told with its numbers, and the close before it."""
+    first = int(bars.timestamps[at])
+    text = f"{to_datetime(first):%Y-%m-%d %H:%M}"
+    for name in SEEN[1:]:
+        text += f" {name}={bars.at(name, at):g}"
+    text += "" if bars.is_first[at] else f", close before={bars.close[at - 1]:g}"
+    return _Place(first, last, count, int(bars.at("row", at)), text)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Slice = tuple[datetime, pl.DataFrame, Mapping[str, Any]]
 _PREPARED = ("open_instant", "decision_instant")
-_ROWS_CHECKED_AT_ONCE = 1_000_000
+_ROWS_CHECKED_AT_ONCE = 250_000
 # Days an exchange stays closed at most in an ordinary year: a long holiday with its weekends.
 _LONGEST_CLOSURE_DAYS = 10
 _AUTO = "auto"

@@ -6,6 +6,8 @@ is asked of `data.validation` only where the answer here is no: that takes sever
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     import pandera.polars as pa
 
 _SYMBOL = "symbol"
+_NO_NUMBERS = (math.inf, -math.inf)
+_Rules = Sequence[tuple[str, Any]]
 
 
 class QuickCheck:
@@ -24,22 +28,21 @@ class QuickCheck:
         self._types = {name: each.dtype.type for name, each in columns.items()}
         self._filled = [name for name, each in columns.items() if not each.nullable]
         rules = [(name, check) for name, each in columns.items() for check in each.checks]
-        ranged = [(name, check) for name, check in rules if check.statistics["between"]]
-        self._numbers = list(dict.fromkeys(name for name, _ in ranged))
-        self._of_extremes = [_holds(check, name) for name, check in ranged]
+        between = [(name, check) for name, check in rules if check.statistics["between"]]
+        self._extremes = _Extremes(between, [check.statistics["enclosed"] for check in schema.checks])
         self._of_symbols = [_holds(check, name) for name, check in rules if name == _SYMBOL]
         others = [_holds(check, name) for name, check in rules if not check.statistics["between"] and name != _SYMBOL]
-        across = [check.statistics["holds"].fill_null(True) for check in schema.checks]
-        self._of_rows = [holds.all().alias(str(number)) for number, holds in enumerate([*others, *across])]
+        others += [check.statistics["strictly"].fill_null(True) for check in schema.checks]
+        self._of_rows = [holds.all().alias(f"rule {number}") for number, holds in enumerate(others)]
 
     def holds(self, part: pl.DataFrame) -> bool:
         """Return whether every rule but those of symbols holds for every row; False too where it cannot be asked."""
+        found = part.schema
         return (
-            all(part.schema.get(name) == dtype for name, dtype in self._types.items())
+            all(found.get(name) == dtype for name, dtype in self._types.items())
             and not part.is_empty()
             and sum(part[name].null_count() for name in self._filled) == 0
-            and self._extremes_hold(part)
-            and (not self._of_rows or all(part.select(self._of_rows).row(0)))
+            and self._values_hold(part)
         )
 
     def symbols_hold(self, distinct: pl.Series) -> bool:
@@ -47,12 +50,44 @@ class QuickCheck:
         asked = distinct.alias(_SYMBOL).to_frame()
         return not self._of_symbols or bool(asked.select(pl.all_horizontal(self._of_symbols).all()).item())
 
-    def _extremes_hold(self, part: pl.DataFrame) -> bool:
-        """Return whether the rules of single numbers hold, asked of the smallest and the greatest of each column."""
-        if not self._numbers:
+    def _values_hold(self, part: pl.DataFrame) -> bool:
+        asked = [*self._extremes.asked, *self._of_rows]
+        answers = part.select(asked).row(0, named=True) if asked else {}
+        in_order = all(answers[f"rule {number}"] for number in range(len(self._of_rows)))
+        return in_order and self._extremes.hold(answers)
+
+
+class _Extremes:
+    """The rules of single numbers, which hold for all of a column when they do for its smallest and greatest.
+
+    Attributes:
+        asked: What has to be known of a part: the smallest of some columns, the greatest of some.
+    """
+
+    def __init__(self, rules: _Rules, enclosed: Sequence[Sequence[str]]) -> None:
+        self._rules = [_holds(check, name) for name, check in rules]
+        # Where the rules of rows order columns, the outer ones tell the extremes of all.
+        self._outer = {name: (name, name) for name, _ in rules}
+        for names in filter(None, enclosed):
+            self._outer |= dict.fromkeys(names, (names[0], names[-1]))
+        least, greatest = (dict.fromkeys(ends[side] for ends in self._outer.values()) for side in (0, 1))
+        # A NaN is the greatest of all. The smallest is found in half the time without asking for it.
+        self.asked = [pl.col(name).min().alias(f"least {name}") for name in least]
+        self.asked += [pl.col(name).nan_max().alias(f"greatest {name}") for name in greatest]
+        self._good = [_NO_NUMBERS] * len(self._outer)
+
+    def hold(self, answers: Mapping[str, Any]) -> bool:
+        """Return whether the rules hold; between two numbers for which they held before, they do."""
+        ends = [(answers[f"least {low}"], answers[f"greatest {high}"]) for low, high in self._outer.values()]
+        spans = [_NO_NUMBERS if None in pair else pair for pair in ends]
+        known = list(zip(spans, self._good, strict=True))
+        if all(good[0] <= low and high <= good[1] for (low, high), good in known):
             return True
-        ends = [part.select(pl.col(self._numbers).nan_min()), part.select(pl.col(self._numbers).nan_max())]
-        return bool(pl.concat(ends).select(pl.all_horizontal(self._of_extremes).all()).item())
+        asked = pl.DataFrame(dict(zip(self._outer, ends, strict=True)), schema=dict.fromkeys(self._outer, pl.Float64))
+        if not asked.select(pl.all_horizontal(self._rules).all()).item():
+            return False
+        self._good = [(min(low, good[0]), max(high, good[1])) for (low, high), good in known]
+        return True
 
 
 def _holds(check: Any, name: str) -> pl.Expr:

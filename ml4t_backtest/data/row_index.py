@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml4t_backtest.core.instants import UTC_MICROSECONDS, instants
+from ml4t_backtest.core.instants import instants
 
 Int64s = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint32]
+_LATEST = np.iinfo(np.int64).max
+# Symbols that do not repeat mostly fail to within so many rows.
+_GLANCE = 4_096
 
 
 class SymbolCodes:
@@ -24,34 +28,57 @@ class SymbolCodes:
         self._dtype = pl.Categorical(pl.Categories.random("symbols", pl.UInt32))
         self._kept = pl.Series(dtype=self._dtype)
         self.names: list[str] = []
-        self._ranks = np.empty(0, dtype=np.int64)
+        self._ranks = np.empty(0, dtype=np.int32)
 
-    def of(self, symbols: pl.Series, period: int) -> tuple[npt.NDArray[np.uint32], bool]:
+    def of(self, symbols: pl.Series, period: int) -> tuple[Codes, bool]:
         """Return the number of each symbol, and whether they repeat after `period` rows throughout.
 
         Args:
             symbols: Symbols without nulls.
-            period: After how many rows they probably repeat: comparing is cheaper than looking each up.
+            period: After how many rows they probably repeat, 0 if never: comparing is cheaper than looking each up.
         """
-        repeating = 0 < period < symbols.len() and bool((symbols[period:] == symbols[:-period]).all())
+        repeating = all(_repeat(symbols.head(rows), period) for rows in (_GLANCE, symbols.len()))
         looked_up = symbols[:period] if repeating else symbols
         coded = looked_up.cast(self._dtype)
-        codes: npt.NDArray[np.uint32] = coded.to_physical().to_numpy()
+        codes: Codes = coded.to_physical().to_numpy()
         if codes.max() >= len(self.names):
             # Polars forgets the numbers with the last series that has them.
             self._kept = coded
             self._learn(looked_up, codes)
-        return (np.resize(codes, symbols.len()) if repeating else codes), repeating
+        return (np.tile(codes, -(-symbols.len() // period))[: symbols.len()] if repeating else codes), repeating
 
-    def _learn(self, symbols: pl.Series, codes: npt.NDArray[np.uint32]) -> None:
+    def _learn(self, symbols: pl.Series, codes: Codes) -> None:
         new = np.flatnonzero(codes >= len(self.names))
         _, first = np.unique(codes[new], return_index=True)
         self.names = [*self.names, *symbols.gather(new[first]).to_list()]
-        self._ranks = pl.Series(self.names).rank("ordinal").cast(pl.Int64).to_numpy()
+        self._ranks = pl.Series(self.names).rank("ordinal").cast(pl.Int32).to_numpy()
 
-    def ranks(self, codes: npt.NDArray[np.uint32]) -> Int64s:
+    def ranks(self, codes: Codes) -> npt.NDArray[np.int32]:
         """Return the places of symbols in the order of their names."""
         return self._ranks[codes]
+
+
+class Spans:
+    """First and last timestamp of each symbol, by its number."""
+
+    def __init__(self) -> None:
+        self.first = self.last = np.empty(0, dtype=np.int64)
+
+    def see(self, codes: Codes, stamps: Int64s) -> None:
+        """Take in some rows, in any order."""
+        missing = max(int(codes.max()) + 1 - len(self.first), 0)
+        self.first = np.append(self.first, np.full(missing, _LATEST))
+        self.last = np.append(self.last, np.full(missing, -_LATEST))
+        np.minimum.at(self.first, codes, stamps)
+        np.maximum.at(self.last, codes, stamps)
+
+    def of(self, code: int) -> tuple[int, int]:
+        """Return the span of a symbol that was seen."""
+        return int(self.first[code]), int(self.last[code])
+
+
+def _repeat(symbols: pl.Series, period: int) -> bool:
+    return 0 < period < symbols.len() and bool((symbols[period:] == symbols[:-period]).all())
 
 
 @dataclass(frozen=True)
@@ -60,83 +87,60 @@ class RowIndex:
 
     Attributes:
         codes: Number of each row's symbol.
-        timestamps: Microseconds since 1970 UTC of each row.
-        slices: `timestamp`, `decision_instant` (the latest of the slice), `rows`.
-        symbols: `symbol`, `first`, `last` (timestamps).
+        slices: As `slices_of` returns them.
+        outer: Positions of rows among which each symbol has its first and its last bar.
         by_time: Whether the rows are in strict (timestamp, symbol) order, and so no key repeats.
         by_symbol: Whether they are in strict (symbol, timestamp) order.
-        ends: (timestamp, symbol) of the first and of the last row.
+        stamps: Microseconds since 1970 UTC of each row.
     """
 
-    codes: npt.NDArray[np.uint32]
-    timestamps: Int64s
+    codes: Codes
+    stamps: Int64s
     slices: pl.DataFrame
-    symbols: pl.DataFrame
+    outer: Int64s | slice
     by_time: bool
     by_symbol: bool
-    ends: tuple[tuple[int, str], tuple[int, str]]
 
     @classmethod
     def of(cls, part: pl.DataFrame, known: SymbolCodes) -> RowIndex:
         """Return the numbers of a part that has rows, and neither timestamp nor symbol null."""
         stamps = instants(part["timestamp"]).to_numpy()
-        steps = np.diff(stamps)
-        ascending = bool((steps >= 0).all())
-        starts = np.concatenate([[0], np.flatnonzero(steps) + 1]) if ascending else np.empty(0, dtype=np.int64)
-        period = _period(starts, part.height)
+        later = stamps[1:] > stamps[:-1]
+        ascending = bool((later | (stamps[1:] == stamps[:-1])).all())
+        starts = np.concatenate([[0], np.flatnonzero(later) + 1]) if ascending else np.empty(0, dtype=np.int64)
+        sizes = np.diff(starts, append=part.height)
+        # The size of the first slice that surely is whole.
+        period = int(sizes[1]) if len(sizes) > 2 else 0
         codes, repeating = known.of(part["symbol"], period)
-        # Where symbols repeat, the first and the last of each stand at the ends.
-        ends = np.r_[:period, part.height - period : part.height] if repeating else slice(None)
-        ranks = np.diff(known.ranks(codes))
-        by_time = ascending and bool(((steps > 0) | (ranks > 0)).all())
-        by_symbol = not by_time and bool(((ranks > 0) | ((ranks == 0) & (steps > 0))).all())
+        # Where each slice is one round of the symbols, two rounds show the order of all.
+        rounds = repeating and bool((sizes[1:-1] == period).all()) and max(sizes[0], sizes[-1]) <= period
+        shown = 2 * period if rounds else part.height
+        ranks, later = known.ranks(codes[:shown]), later[: shown - 1]
+        by_time = ascending and bool((later | (ranks[1:] > ranks[:-1])).all())
+        by_symbol = not by_time and bool(((ranks[1:] > ranks[:-1]) | ((ranks[1:] == ranks[:-1]) & later)).all())
         return cls(
             codes,
             stamps,
-            _slices_between(part, stamps, starts) if ascending else slices_of(part),
-            _symbols_within(codes[ends], stamps[ends], known) if ascending else symbols_of(part),
+            _slices_between(part, stamps[starts], starts, sizes) if ascending else slices_of(part),
+            # And where they repeat, the first and the last of each stand at the ends.
+            np.r_[:period, part.height - period : part.height] if repeating else slice(None),
             by_time,
             by_symbol,
-            tuple((int(stamps[row]), known.names[codes[row]]) for row in (0, -1)),  # type: ignore[arg-type]
         )
 
 
 def slices_of(part: pl.DataFrame) -> pl.DataFrame:
-    """Return the slices of rows in any order: `timestamp`, `decision_instant`, `rows`."""
+    """Return the slices of rows in any order: `timestamp`, `decision_instant` (the latest), `rows`."""
     return part.group_by("timestamp").agg(pl.col("decision_instant").max(), rows=pl.len())
 
 
-def symbols_of(part: pl.DataFrame) -> pl.DataFrame:
-    """Return the symbols of rows in any order: `symbol`, `first`, `last`."""
-    stamp = pl.col("timestamp")
-    return part.group_by("symbol").agg(first=stamp.min(), last=stamp.max())
-
-
-def _period(starts: Int64s, height: int) -> int:
-    """Return the size of the first slice that begins and ends here."""
-    if len(starts) < 3:
-        return 0
-    return int(starts[2] - starts[1]) if starts[2] <= height else 0
-
-
-def _slices_between(part: pl.DataFrame, stamps: Int64s, starts: Int64s) -> pl.DataFrame:
+def _slices_between(part: pl.DataFrame, stamps: Int64s, starts: Int64s, sizes: Int64s) -> pl.DataFrame:
     """Return the slices of rows in the order of time."""
     decided = np.maximum.reduceat(instants(part["decision_instant"]).to_numpy(), starts)
-    sizes = np.diff(np.append(starts, len(stamps)))
-    frame = pl.DataFrame({"timestamp": stamps[starts], "decision_instant": decided, "rows": sizes})
-    return frame.with_columns(_as_instant("timestamp", "decision_instant"), pl.col("rows").cast(pl.get_index_type()))
+    rows = pl.Series("rows", sizes).cast(pl.get_index_type())
+    return pl.DataFrame([as_instants("timestamp", stamps), as_instants("decision_instant", decided), rows])
 
 
-def _symbols_within(codes: npt.NDArray[np.uint32], stamps: Int64s, known: SymbolCodes) -> pl.DataFrame:
-    """Return the symbols of rows in the order of time: of several writes to one place the last one stays."""
-    first, last = np.full((2, len(known.names)), -1, dtype=np.int64)
-    seen = np.zeros(len(known.names), dtype=bool)
-    seen[codes] = True
-    last[codes] = stamps
-    first[codes[::-1]] = stamps[::-1]
-    frame = pl.DataFrame({"symbol": known.names, "first": first, "last": last}, schema_overrides={"symbol": pl.String})
-    return frame.filter(pl.Series(seen)).with_columns(_as_instant("first", "last"))
-
-
-def _as_instant(*names: str) -> pl.Expr:
-    return pl.col(*names).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
+def as_instants(name: str, microseconds: Int64s) -> pl.Series:
+    """Return microseconds since 1970 UTC as moments."""
+    return pl.Series(name, microseconds.view("datetime64[us]")).dt.replace_time_zone("UTC")

@@ -12,12 +12,16 @@ import polars as pl
 
 from ml4t_backtest.core.instants import to_instant
 from ml4t_backtest.data.data_quality import Finding
+from ml4t_backtest.data.row_index import Spans
 from ml4t_backtest.data.session_grid import BarPlaces
 from ml4t_backtest.data.symbol_rows import SymbolRows
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
-_HALF_HOUR = 1_800_000_000
+_MINUTE, _HALF_HOUR = 60_000_000, 1_800_000_000
+# More than any time has minutes since 1970.
+_MINUTES = 2**32
 _HALF_HOURS = 48
 _WINDOW = 28 * 86_400_000_000
 _LEAST_BARS, _LEAST_MOVES = 15, 10
@@ -52,10 +56,9 @@ class FromFloat32:
         """Take in the fresh bars of a part; after the first price that needs 64 bits there is nothing left to ask."""
         if not self._exact:
             return
-        close = bars.close[bars.fresh]
+        close, stamps = bars.came("close")[bars.carried :], bars.came("timestamp")[bars.carried :]
         self._exact = bool((close.astype(np.float32) == close).all())
         self._long += int((np.round(close, 6) != close).sum()) if self._exact else 0
-        stamps = bars.timestamps[bars.fresh]
         self._first = min(self._first or int(stamps.min()), int(stamps.min()))
         self._last, self._rows = max(self._last, int(stamps.max())), self._rows + len(close)
 
@@ -78,95 +81,134 @@ class FromFloat32:
 class MixedLabels:
     """Intraday bars stamped at the other end than the rest: a bar closes at most opens and hardly ever at the close.
 
-    Rule: in at least half of a symbol's sessions a bar closes at the very open (or one bar after the close), and in
-    at most a tenth at the close (or at the end of the first bar). Extended hours have both and are left alone.
+    Rule: in at least a fifth of a symbol's sessions, and in two, a bar closes at the very open and none at the close;
+    or one closes a bar after the close before, and none at the end of the first bar. A source may have changed its
+    labels at some time. Extended hours have all of these, and are left alone. A session with a break at noon counts as
+    two.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((5, 0), dtype=np.int64)
-        self._span = _Span()
+        self._sessions = np.zeros((1, 0), dtype=np.int64)
+        self._early, self._late = _Lonely(), _Lonely()
+        self._spans = Spans()
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
-        """Count the bars at the ends of sessions."""
+        """Look at the bars at the ends of sessions."""
         if places.is_daily:
             return
-        opens, closes = places.opens[places.session], places.closes[places.session]
-        closed_before = places.closes[np.maximum(places.session - 1, 0)]
-        new_session = (bars.since == 0) | (places.session != bars.ago(places.session, 1))
-        marks = (
-            bars.timestamps == opens,
-            bars.timestamps == opens + places.step,
-            bars.timestamps == closes,
-            bars.timestamps == closed_before + places.step,
-            new_session,
-        )
-        counted = np.stack([np.bincount(bars.codes[mark & bars.fresh], minlength=_size(bars)) for mark in marks])
-        self._counts = _added(self._counts, counted)
-        self._span.see(bars)
+        times, step = bars.moment_times, places.step
+        self._early.see(bars, places, times == places.opens, times == places.closes)
+        self._late.see(bars, places, times == places.closed_before + step, times == places.opens + step)
+        begins = bars.is_first.copy()
+        begins[1:] |= places.stretches[1:] != places.stretches[:-1]
+        found = np.flatnonzero(begins)
+        fresh = bars.at("code", found[bars.is_fresh(found)])
+        self._sessions = _added(self._sessions, np.bincount(fresh, minlength=_size(bars))[None, :])
+        _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol whose bars lie a bar early or late."""
-        at_open, at_first, at_close, late, sessions = self._counts
-        early = (2 * at_open >= sessions) & (10 * at_close <= sessions)
-        behind = (2 * late >= sessions) & (10 * at_first <= sessions)
-        for code in np.flatnonzero((early | behind) & (sessions > 1)).tolist():
-            word, often = ("open", at_open[code]) if early[code] else ("close, one bar late,", late[code])
+        (sessions,) = self._sessions
+        early, late = self._early.by_symbol(len(sessions)), self._late.by_symbol(len(sessions))
+        many = np.maximum(early, late)
+        for code in np.flatnonzero((5 * many >= sessions) & (many > 1)).tolist():
+            word = "the open and none at the close" if early[code] >= late[code] else "the close, one bar late,"
             yield Finding(
                 "DQ-LABEL",
                 names[code],
-                *self._span.of(code),
-                int(often),
-                f"bars end at the {word} of {often} of {sessions[code]} sessions",
+                *self._spans.of(code),
+                int(many[code]),
+                f"bars end at {word} of {many[code]} of {sessions[code]} sessions",
                 "defect",
                 "bars are labelled at their other end: each is known a bar earlier or later than said",
                 "declare bar_label for this source on its own",
             )
 
 
+class _Lonely:
+    """Sessions of symbols in which a bar closes at one moment and none at another one after it."""
+
+    def __init__(self) -> None:
+        # Symbol and opening minute of the session in one number, of those that still have no other bar.
+        self._waiting = np.empty(0, dtype=np.int64)
+
+    def see(self, bars: SymbolRows, places: BarPlaces, one: Bools, other: Bools) -> None:
+        """Take in a part of the bars; `one` and `other` are chosen of its moments."""
+        begun, answered = (self._sessions_of(bars, places, moments) for moments in (one, other))
+        waiting = np.union1d(self._waiting, begun)
+        self._waiting = waiting[~np.isin(waiting, answered)]
+
+    @staticmethod
+    def _sessions_of(bars: SymbolRows, places: BarPlaces, moments: Bools) -> Int64s:
+        at = bars.at_moments(moments)
+        at = at[bars.is_fresh(at)]
+        opened = places.opens[bars.moments[at]] // _MINUTE + _MINUTES // 2 if len(at) else at
+        return bars.at("code", at).astype(np.int64) * _MINUTES + opened
+
+    def by_symbol(self, symbols: int) -> Int64s:
+        """Return how many sessions of each symbol were left without the other bar."""
+        return np.bincount(self._waiting // _MINUTES, minlength=symbols)
+
+
 class WrongClock:
     """Intraday bars of regular hours by another clock: moved by some half hours, all of them would be in session.
 
     Rule: as they are, less than 90 % of a symbol's bars are inside a session; moved by one number of half hours, at
-    least 99 % are. Extended hours fit nowhere and are left alone.
+    least 99 % are. Asked apart of sessions that open at different times of the day in UTC, summer and winter: a clock
+    that does not change with the exchange's is wrong in one of them, or by another hour in each. Extended hours fit
+    nowhere and are left alone.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((_HALF_HOURS, 0), dtype=np.int64)
-        self._span = _Span()
+        # By time of the day at which sessions open, in half hours.
+        self._counts: dict[int, Int64s] = {}
+        self._spans = Spans()
         self._length = 0
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         """Count the bars by the half hour of their session."""
         if places.is_daily:
             return
-        self._length = int(-(-np.median(places.closes - places.opens) // _HALF_HOUR))
-        since_open = bars.timestamps - 1 - places.opens[places.session]
-        slot = (since_open // _HALF_HOUR) % _HALF_HOURS
+        self._length = -(-places.session_length // _HALF_HOUR)
+        slot = (bars.moment_times - 1 - places.session_opens) // _HALF_HOUR % _HALF_HOURS
+        opened = places.session_opens // _HALF_HOUR % _HALF_HOURS
+        moments, codes = bars.came_moments[bars.carried :], bars.came("code")[bars.carried :]
         size = _size(bars)
-        flat = np.bincount((slot * size + bars.codes)[bars.fresh], minlength=_HALF_HOURS * size)
-        self._counts = _added(self._counts, flat.reshape(_HALF_HOURS, size))
-        self._span.see(bars)
+        for time in np.unique(opened).tolist():
+            here = (opened == time)[moments]
+            cells = (slot * size)[moments[here]] + codes[here]
+            counted = np.bincount(cells, minlength=_HALF_HOURS * size).reshape(_HALF_HOURS, size)
+            self._counts[time] = _added(self._counts.get(time, counted[:, :0]), counted)
+        _stretch(self._spans, bars)
 
     def findings(self, names: Sequence[str]) -> Iterator[Finding]:
         """Yield one finding per symbol that fits by another clock."""
-        every = self._counts.sum(axis=0)
-        inside = np.stack(
-            [np.roll(self._counts, -ahead, axis=0)[: self._length].sum(axis=0) for ahead in range(_HALF_HOURS)]
-        )
-        best = inside.argmax(axis=0)
-        fits = (inside[0] < 0.9 * every) & (inside.max(axis=0) >= 0.99 * every) & (every > 0)
-        for code in np.flatnonzero(fits).tolist():
-            hours = (best[code] if best[code] <= 24 else best[code] - _HALF_HOURS) / 2
+        found: dict[int, list[tuple[int, str]]] = {}
+        for time, counts in sorted(self._counts.items()):
+            for code, outside, text in self._that_fit_elsewhere(counts):
+                found.setdefault(code, []).append((outside, f"{text} (sessions from {_as_time(time)} UTC)"))
+        for code, parts in sorted(found.items()):
             yield Finding(
                 "DQ-CLOCK",
                 names[code],
-                *self._span.of(code),
-                int(every[code] - inside[0, code]),
-                f"{inside[0, code] / every[code]:.0%} of the bars are in session; by a clock {hours:+g} h, all",
+                *self._spans.of(code),
+                sum(outside for outside, _ in parts),
+                "; ".join(text for _, text in parts),
                 "defect",
                 "the timestamps are of another time zone than declared",
                 "declare the timezone of the source",
             )
+
+    def _that_fit_elsewhere(self, counts: Int64s) -> Iterator[tuple[int, int, str]]:
+        """Yield symbols with how many of their bars are out of session, and what the clock would have to be."""
+        every = counts.sum(axis=0)
+        inside = np.stack([np.roll(counts, -ahead, axis=0)[: self._length].sum(axis=0) for ahead in range(_HALF_HOURS)])
+        best = inside.argmax(axis=0)
+        fits = (inside[0] < 0.9 * every) & (inside.max(axis=0) >= 0.99 * every) & (every > 0)
+        for code in np.flatnonzero(fits).tolist():
+            hours = (best[code] if best[code] <= 24 else best[code] - _HALF_HOURS) / 2
+            share = inside[0, code] / every[code]
+            yield code, int(every[code] - inside[0, code]), f"{share:.0%} in session; moved by {-hours:+g} h, all"
 
 
 class SameSeries:
@@ -181,17 +223,20 @@ class SameSeries:
 
     def see(self, bars: SymbolRows, places: BarPlaces) -> None:
         """Add up the bars of each symbol and window."""
-        window = bars.timestamps // _WINDOW
-        starts = np.flatnonzero((bars.since == 0) | (window != bars.ago(window, 1)))
-        moved = (bars.close != bars.ago(bars.close, 1)) & bars.fresh
-        sums = np.where(bars.fresh, _mixed(bars.timestamps, bars.open, bars.high, bars.low, bars.close), np.uint64(0))
+        window = (bars.moment_times // _WINDOW)[bars.moments]
+        begins = bars.is_first.copy()
+        begins[1:] |= window[1:] != window[:-1]
+        starts = np.flatnonzero(begins)
+        fresh = bars.is_fresh(slice(None))
+        moved = (np.diff(bars.close, prepend=0.0) != 0) & fresh & ~bars.is_first
+        sums = np.where(fresh, _mixed(bars.timestamps, bars.open, bars.high, bars.low, bars.close), np.uint64(0))
         self._parts.append(
             pl.DataFrame(
                 {
-                    "code": bars.codes[starts],
+                    "code": bars.at("code", starts),
                     "window": window[starts],
                     "sum": np.add.reduceat(sums, starts),
-                    "bars": np.add.reduceat(bars.fresh.astype(np.int64), starts),
+                    "bars": np.add.reduceat(fresh.astype(np.int64), starts),
                     "moves": np.add.reduceat(moved.astype(np.int64), starts),
                 }
             )
@@ -220,25 +265,14 @@ class SameSeries:
             )
 
 
-class _Span:
-    """First and last timestamp of each symbol."""
+def _stretch(spans: Spans, bars: SymbolRows) -> None:
+    """Take in the first and the last bar of each symbol."""
+    for ends in (bars.begins, bars.ends - 1):
+        spans.see(bars.at("code", ends), bars.timestamps[ends])
 
-    def __init__(self) -> None:
-        self._first = self._last = np.zeros(0, dtype=np.int64)
 
-    def see(self, bars: SymbolRows) -> None:
-        starts = np.flatnonzero(bars.since == 0)
-        ends = np.append(starts[1:], len(bars.codes)) - 1
-        known, size = len(self._first), _size(bars)
-        if size > known:
-            self._first = np.append(self._first, np.full(size - known, np.iinfo(np.int64).max))
-            self._last = np.append(self._last, np.zeros(size - known, dtype=np.int64))
-        codes = bars.codes[starts]
-        self._first[codes] = np.minimum(self._first[codes], bars.timestamps[starts])
-        self._last[codes] = np.maximum(self._last[codes], bars.timestamps[ends])
-
-    def of(self, code: int) -> tuple[int, int]:
-        return int(self._first[code]), int(self._last[code])
+def _as_time(half_hours: int) -> str:
+    return f"{half_hours // 2:02}:{half_hours % 2 * 30:02}"
 
 
 def one_name_in_two_cases(names: Sequence[str]) -> Iterator[Finding]:
@@ -336,7 +370,7 @@ def _mixed(*columns: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> npt.NDA
 
 
 def _size(bars: SymbolRows) -> int:
-    return int(bars.codes.max()) + 1
+    return int(bars.present[-1]) + 1
 
 
 def _added(total: Int64s, more: Int64s) -> Int64s:

@@ -20,6 +20,7 @@ _FIRST = date(2020, 1, 2)
 _DAILY_VOLATILITY = 0.015
 _SESSION_MINUTES = 390
 _TICK = 4
+_BREAK = ("break_start", "break_end")
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +33,8 @@ def random_bars(
     Args:
         num_symbols: Symbols `S0000`, `S0001`, ..., each with a bar on every timestamp.
         num_sessions: Trading days from 2020-01-02 on.
-        minutes: One bar per minute of each session (half days are shorter) instead of one per session.
+        minutes: One bar per minute of each session (half days are shorter, no bar in a break at noon) instead of one
+            per session.
         seed: Of numpy's PCG64 generator.
         calendar: Exchange calendar.
 
@@ -93,7 +95,9 @@ def _bar_times(num_sessions: int, minutes: bool, calendar: str) -> tuple[npt.NDA
     lengths = (closes - opens) // _MINUTE
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     starts = np.repeat(opens, lengths) + within * _MINUTE
-    return starts, starts + _MINUTE
+    noon, after = (sessions[name].fill_null(strategy="zero").to_physical().to_numpy() for name in _BREAK)
+    traded = (starts < np.repeat(noon, lengths)) | (starts >= np.repeat(after, lengths))
+    return starts[traded], starts[traded] + _MINUTE
 
 
 def _prices(rng: np.random.Generator, shape: tuple[int, int], volatility: float) -> dict[str, Floats]:

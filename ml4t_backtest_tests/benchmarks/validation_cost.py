@@ -29,7 +29,7 @@ from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.synthetic import random_bars
 
 WAYS = ("decode", "fast", "standard", "paranoid")
-AT_ONCE = 1_000_000
+AT_ONCE = 250_000
 _SCHEMA = asset_data_schema(("prediction",), ())
 
 
