@@ -1,10 +1,10 @@
-"""The engines that are measured: how each is started, what it is asked, and what its answers are held against."""
+"""The engines that are measured: how each is started, what it is asked, and by which rules ours is held against it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from benchmarks.works import CAPITAL, COMMISSION, SLIPPAGE, Facts, Work
 
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parent, HERE.parents[1]
+# How our feed is opened: a chunk of some hundred thousand rows each.
+FEEDS = {"W1": {"chunk": "2y"}, "S": {"chunk": "1y"}}
+# Works that ours leaves on disk, where every peer holds all in memory.
+STREAMED = ("W3",)
 
 
 @dataclass(frozen=True)
@@ -25,16 +29,33 @@ class Engine:
         name: As asked for on the command line.
         runner: Script under `runners/`.
         environment: Where it is installed; None for ours, which runs in this interpreter's.
+        profile: The rules ours follows when it is held against this engine; None for its own.
+        rule: The same in words.
         options: What its runner is told beside the work.
     """
 
     name: str
     runner: str
     environment: Environment | None = None
+    profile: str | None = None
+    rule: str = "next open"
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is our engine."""
+        return self.environment is None
+
+    def under(self, profile: str | None) -> Engine:
+        """Return our engine with the rules of a profile."""
+        return replace(self, profile=profile, options={**self.options, "profile": profile})
+
     def make(self) -> None:
-        """Make its environment unless it is there."""
+        """Make its environment unless it is there.
+
+        Raises:
+            RuntimeError: None of the interpreters that it works with is to be found.
+        """
         if self.environment is not None:
             self.environment.make()
 
@@ -42,42 +63,40 @@ class Engine:
         """Start its process."""
         python = sys.executable if self.environment is None else self.environment.interpreter
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        if self.environment is None:
+        if self.is_ours:
             variables["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(TESTS)))
         return Measured([python, "-W", "ignore", str(HERE / "runners" / self.runner)], variables)
 
     def load(self, process: Measured, work: Work) -> dict[str, Any]:
         """Let it load a work."""
-        words = {"feed": FEEDS.get(work.name, {}), "stream": work.name in STREAMED}
-        return process.ask(
-            "load", bars=str(work.bars), symbols=work.symbols, minutes=work.minutes, **words, **self.options
-        )
+        told = {"bars": str(work.bars), "symbols": work.symbols, "minutes": work.minutes}
+        return process.ask("load", **told, feed=FEEDS.get(work.name, {}), stream=work.name in STREAMED, **self.options)
 
     def run(self, process: Measured, work: Work, facts: Facts, rate: str) -> dict[str, Any]:
         """Let it run the strategy at an order rate."""
-        words: dict[str, Any] = {"strategy": "noise", "profile": None, "t": facts.thresholds[rate]}
         costs = {"capital": CAPITAL, "commission": COMMISSION, "slippage": SLIPPAGE}
-        return process.ask("run", **{**words, **costs, **self.options})
+        return process.ask("run", strategy="noise", t=facts.thresholds[rate], **costs, **self.options)
 
 
-# How our feed is opened: a chunk of some hundred thousand rows each.
-FEEDS = {"W1": {"chunk": "2y"}, "S": {"chunk": "1y"}}
-# Works that ours leaves on disk, where every peer holds all in memory.
-STREAMED = ("W3",)
+def _peer(name: str, folder: str = "parity", **words: Any) -> Engine:
+    python = words.pop("python", ("python3.12", "python3.13"))
+    environment = Environment(name, TESTS / folder / "requirements" / f"{name}.txt", python)
+    return Engine(name, f"run_{name}.py", environment, **words)
 
 
-def _peer(
-    name: str, requirements: Path | None = None, python: tuple[str, ...] = ("python3.12", "python3.13")
-) -> Engine:
-    wanted = requirements or TESTS / "parity" / "requirements" / f"{name}.txt"
-    return Engine(name, f"run_{name.replace('-', '_')}.py", Environment(name, wanted, python))
-
-
+_VECTORBT = _peer("vectorbt", options={"records": False})
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("ours", "run_ours.py", options={"mode": "batch"}),
-        Engine("ours-symbol", "run_ours.py", options={"mode": "symbol"}),
-        _peer("vectorbt"),
+        Engine("ours", "run_ours.py", options={"mode": "batch", "profile": None}),
+        Engine("ours-symbol", "run_ours.py", options={"mode": "symbol", "profile": None}),
+        Engine("decode", "run_decode.py", rule="nothing fills: the same columns, decoded"),
+        _VECTORBT,
+        replace(_VECTORBT, name="vectorbt-records", options={"records": True}),
+        _peer("ml4t", "benchmarks"),
+        _peer("polarbt", "benchmarks", profile="zipline@3", rule="next close"),
+        _peer("backtrader"),
+        _peer("zipline", profile="zipline@3", rule="next close"),
+        _peer("backtesting", profile="backtesting.py@0.6", rule="next open; slippage on entries only"),
     )
 }

@@ -9,7 +9,10 @@ import os
 import sys
 import time
 
-STARTED = time.perf_counter()
+
+def clock():
+    """Return seconds by the wall and seconds of all threads of this process."""
+    return time.perf_counter(), time.process_time()
 
 
 def serve(version, load, run):
@@ -18,22 +21,23 @@ def serve(version, load, run):
     Args:
         version: Of the engine.
         load: Called with the request `load`; returns whatever `run` needs.
-        run: Called with that and the request `run`; returns `{"equity": ..., "fills": ...}` and perhaps `"times"`, of
-            parts of the run by name. What else it does is on the clock.
+        run: Called with that and the request `run`; returns `{"equity": ..., "fills": ...}`, and perhaps `"began"`,
+            what `clock` said when an engine that loads while it runs had loaded: the clock of the run starts there.
     """
     # Whatever an engine prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _say(answers, {"version": version, "imported": time.perf_counter() - STARTED})
+    _say(answers, {"version": version})
     loaded = None
     for line in sys.stdin:
-        asked = json.loads(line)
-        wall, cpu = time.perf_counter(), time.process_time()
+        asked, (wall, cpu) = json.loads(line), clock()
         if asked["do"] == "load":
             loaded, found = load(asked), {}
         else:
             found = run(loaded, asked)
-        _say(answers, {**found, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu})
+        wall, cpu = found.pop("began", (wall, cpu))
+        ended = clock()
+        _say(answers, {**found, "wall": ended[0] - wall, "cpu": ended[1] - cpu})
 
 
 def _say(answers, told):
