@@ -11,7 +11,8 @@ from typing import Any
 from parity.environments import Environment
 
 from benchmarks.measured import Measured
-from benchmarks.works import CAPITAL, COMMISSION, SLIPPAGE, Facts, Work
+from benchmarks.tasks import Task
+from benchmarks.works import CAPITAL, COMMISSION, SLIPPAGE, Work
 
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parent, HERE.parents[1]
@@ -19,6 +20,7 @@ TESTS, ROOT = HERE.parent, HERE.parents[1]
 FEEDS = {"W1": {"chunk": "2y"}, "S": {"chunk": "1y"}}
 # Works that ours leaves on disk, where every peer holds all in memory.
 STREAMED = ("W3",)
+COSTS = {"capital": CAPITAL, "commission": COMMISSION, "slippage": SLIPPAGE}
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,24 @@ class Engine:
         told = {"bars": str(work.bars), "symbols": work.symbols, "minutes": work.minutes}
         return process.ask("load", **told, feed=FEEDS.get(work.name, {}), stream=work.name in STREAMED, **self.options)
 
-    def run(self, process: Measured, work: Work, facts: Facts, rate: str) -> dict[str, Any]:
-        """Let it run the strategy at an order rate."""
-        costs = {"capital": CAPITAL, "commission": COMMISSION, "slippage": SLIPPAGE}
-        return process.ask("run", strategy="noise", t=facts.thresholds[rate], **costs, **self.options)
+    def run(self, process: Measured, work: Work, task: Task) -> dict[str, Any]:
+        """Let it do a task; a peer whose own words cannot say it replays our orders."""
+        tape = None if self.is_ours or not task.needs_tape else str(tape_of(work, task, self.profile))
+        return process.ask("run", **task.asked(), **COSTS, last=work.last_symbol, tape=tape, **self.options)
+
+
+def tape_of(work: Work, task: Task, profile: str | None) -> Path:
+    """Return the file with the orders that our engine gives in a task by the rules of a profile; made once.
+
+    It holds three arrays of one length, in the order given: `slice` and `symbol` (indices from 0), signed `quantity`.
+    """
+    tape = work.folder / f"tape-{task.name}-{(profile or 'ours').replace('@', '-')}.npz"
+    if not tape.exists():
+        ours = ENGINES["ours"].under(profile)
+        with ours.start() as process:
+            ours.load(process, work)
+            process.ask("tape", **task.asked(), **COSTS, last=work.last_symbol, tape=str(tape), **ours.options)
+    return tape
 
 
 def _peer(name: str, folder: str = "parity", **words: Any) -> Engine:
@@ -84,7 +100,8 @@ def _peer(name: str, folder: str = "parity", **words: Any) -> Engine:
     return Engine(name, f"run_{name}.py", environment, **words)
 
 
-_VECTORBT = _peer("vectorbt", options={"records": False})
+_VECTORBT = _peer("vectorbt", options={"records": False, "brackets": False})
+_CLOSING = {"profile": "vectorbt@1.2", "rule": "same close"}
 ENGINES = {
     engine.name: engine
     for engine in (
@@ -92,7 +109,8 @@ ENGINES = {
         Engine("ours-symbol", "run_ours.py", options={"mode": "symbol", "profile": None}),
         Engine("decode", "run_decode.py", rule="nothing fills: the same columns, decoded"),
         _VECTORBT,
-        replace(_VECTORBT, name="vectorbt-records", options={"records": True}),
+        replace(_VECTORBT, name="vectorbt-records", options={"records": True, "brackets": False}),
+        replace(_VECTORBT, name="vectorbt-brackets", options={"records": False, "brackets": True}, **_CLOSING),
         _peer("ml4t", "benchmarks"),
         _peer("polarbt", "benchmarks", profile="zipline@3", rule="next close"),
         _peer("backtrader"),

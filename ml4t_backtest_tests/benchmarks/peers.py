@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from benchmarks.engines import ENGINES, Engine
 from benchmarks.results import keep
 from benchmarks.side_by_side import compare, disagreements, table
-from benchmarks.works import RATES, SIZES
+from benchmarks.tasks import RATE_TASKS, TASKS
+from benchmarks.works import SIZES
 
 
 def matches(engines: Sequence[Engine]) -> Iterator[list[Engine]]:
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", choices=sorted(SIZES["full"]), default="W2")
     parser.add_argument("--size", choices=sorted(SIZES), default="full")
-    parser.add_argument("--orders", nargs="+", default=[f"{rate:g}" for rate in RATES], help="order rates: 0 0.01 0.1")
+    tasks = f"order rates and other tasks, of {' '.join(TASKS)}; top25 and brackets are tapes of our orders for peers"
+    parser.add_argument("--orders", "--tasks", nargs="+", choices=TASKS, default=RATE_TASKS, help=tasks)
     parser.add_argument("--engines", default="ours,ours-symbol,vectorbt", help=f"of {', '.join(ENGINES)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--whole", type=int, default=0, help="whole processes to measure as well, with their memory")
@@ -50,16 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"SKIPPED: {error}")
             wrong = True
             continue
-        for rate, found in compare(work, asked.orders, engines, rounds=asked.rounds, whole=asked.whole):
-            title = f"{work.name} {asked.size}, order rate {float(rate):g}, {engines[-1].rule}"
+        for task, found in compare(work, asked.orders, engines, rounds=asked.rounds, whole=asked.whole):
+            title = f"{work.name} {asked.size}, {task.told}, {engines[-1].rule}"
             print(f"\n{title}: {found[0].rows:,} bars, {found[0].fills} fills, load average {os.getloadavg()[0]:.1f}")
             print("\n".join(table(found)), flush=True)
             complaints = disagreements(found)
             for sentence in complaints:
                 print(f"DIFFERS: {sentence}")
             wrong = wrong or bool(complaints)
-            facts = {"work": work.name, "size": asked.size, "rate": rate, "differs": complaints}
-            piece = f"peers-{asked.size}-{work.name}-{rate}-{engines[-1].name}"
+            facts = {"work": work.name, "size": asked.size, "task": task.name, "differs": complaints}
+            piece = f"peers-{asked.size}-{work.name}-{task.name}-{engines[-1].name}"
             keep(piece, {**facts, "measurements": [each.as_json() for each in found]})
     return int(wrong)
 

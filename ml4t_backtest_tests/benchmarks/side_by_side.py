@@ -10,16 +10,17 @@ from typing import Any
 
 from benchmarks.engines import Engine
 from benchmarks.measured import Measured
+from benchmarks.tasks import Task, task_of
 from benchmarks.works import Facts, Work, made
 
 CENT = 0.01
-# An engine whose run takes longer than this many seconds is not asked again.
+# An engine whose run takes more than this many seconds of all threads is not asked again.
 PATIENCE = 30.0
 
 
 @dataclass
 class Measurement:
-    """What one engine did with one work at one order rate.
+    """What one engine did with one work in one task.
 
     Attributes:
         engine: Its name.
@@ -61,19 +62,23 @@ class Measurement:
         """Number of fills."""
         return None if self.runs[-1]["fills"] is None else int(self.runs[-1]["fills"])
 
+    def told(self) -> str:
+        """Return what came out as words."""
+        return f"{self.engine}: {self.fills} fills, equity {self.equity}"
+
     def as_json(self) -> dict[str, Any]:
         """Return what `json` can write."""
         return asdict(self)
 
 
 def compare(
-    work: Work, rates: Sequence[str], engines: Sequence[Engine], *, rounds: int, whole: int = 0
-) -> Iterator[tuple[str, list[Measurement]]]:
-    """Yield order rates with the measurements of all engines; the processes stay the same over all rates.
+    work: Work, tasks: Sequence[str], engines: Sequence[Engine], *, rounds: int, whole: int = 0
+) -> Iterator[tuple[Task, list[Measurement]]]:
+    """Yield tasks with the measurements of all engines; the processes stay the same over all tasks.
 
     Args:
         work: What they work on.
-        rates: Order rates.
+        tasks: Names of tasks.
         engines: The first is what the others are compared with.
         rounds: Warm runs of each, in turns.
         whole: Processes of each that are measured from start to end, in turns.
@@ -82,53 +87,53 @@ def compare(
     with ExitStack() as stack:
         pairs = [(engine, stack.enter_context(engine.start())) for engine in engines]
         loads = [engine.load(process, work) for engine, process in pairs]
-        for rate in rates:
-            found = _in_turns(work, facts, rate, pairs, loads, rounds)
+        for task in (task_of(name, facts) for name in tasks):
+            found = _in_turns(work, facts, task, pairs, loads, rounds)
             for _ in range(whole):
                 for engine, measurement in zip(engines, found, strict=True):
-                    measurement.whole.append(whole_process(work, rate, engine))
-            yield rate, found
+                    measurement.whole.append(whole_process(work, task, engine))
+            yield task, found
 
 
 def _in_turns(
     work: Work,
     facts: Facts,
-    rate: str,
+    task: Task,
     pairs: Sequence[tuple[Engine, Measured]],
     loads: Sequence[dict[str, float]],
     rounds: int,
 ) -> list[Measurement]:
     found = []
     for (engine, process), load in zip(pairs, loads, strict=True):
-        first = engine.run(process, work, facts, rate)
+        first = engine.run(process, work, task)
         found.append(Measurement(engine.name, process.hello["version"], engine.rule, facts.rows, load, first))
     for number in range(rounds):
         for (engine, process), measurement in zip(pairs, found, strict=True):
-            if measurement.first["wall"] <= PATIENCE:
-                measurement.runs.append(engine.run(process, work, facts, rate))
+            if measurement.first["cpu"] <= PATIENCE:
+                measurement.runs.append(engine.run(process, work, task))
             elif number == 0:
                 measurement.runs.append(measurement.first)
     return found
 
 
-def whole_process(work: Work, rate: str, engine: Engine) -> dict[str, float]:
+def whole_process(work: Work, task: Task, engine: Engine) -> dict[str, float]:
     """Return what a process takes that starts, loads, runs once and ends."""
     process = engine.start()
     engine.load(process, work)
-    engine.run(process, work, made(work), rate)
+    engine.run(process, work, task)
     return process.close()
 
 
 def disagreements(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a sentence about each engine whose equity or fills are not those of the first."""
+    """Return a sentence about each engine whose equity or fills are not those of the first, as far as they tell."""
     first = measurements[0]
-    return [
-        f"{other.engine}: {other.fills:,} fills, equity {other.equity:,.4f}; "
-        f"{first.engine}: {first.fills:,} fills, equity {first.equity:,.4f}"
-        for other in measurements[1:]
-        if other.equity is not None and first.equity is not None
-        if other.fills != first.fills or not abs(other.equity - first.equity) < CENT
-    ]
+    return [f"{each.told()}; {first.told()}" for each in measurements[1:] if not agree(first, each)]
+
+
+def agree(one: Measurement, other: Measurement) -> bool:
+    """Return whether equity agrees to the cent and fills in number; what one of them does not tell agrees."""
+    same_fills = None in (one.fills, other.fills) or one.fills == other.fills
+    return same_fills and (one.equity is None or other.equity is None or abs(one.equity - other.equity) < CENT)
 
 
 def ratios(ours: Measurement, theirs: Measurement, clock: str = "wall") -> list[float]:

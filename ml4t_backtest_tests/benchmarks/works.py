@@ -63,6 +63,11 @@ class Work:
         return DATA / f"{self.name}-{self.symbols}x{self.sessions}x{self.minutes}-{self.first}-{SEED}"
 
     @property
+    def last_symbol(self) -> str:
+        """The last symbol of every slice."""
+        return _symbol(self.symbols - 1)
+
+    @property
     def bars(self) -> Path:
         """The folder of its bars, one file per month."""
         return self.folder / "bars"
@@ -126,7 +131,7 @@ def months_of(work: Work) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the bars of a work month by month, as prepared data in (timestamp, symbol) order."""
     opens, closes = bar_times(work)
     months = pl.from_epoch(pl.Series(closes), "us").dt.strftime("%Y-%m")
-    names = pl.Series("symbol", [f"S{number:04d}" for number in range(work.symbols)])
+    names = pl.Series("symbol", [_symbol(number) for number in range(work.symbols)])
     volatility = _VOLATILITY / np.sqrt(_DAY_MINUTES / work.minutes) if work.minutes else _VOLATILITY
     before = np.exp(np.random.default_rng(SEED).uniform(np.log(20.0), np.log(200.0), work.symbols))
     for number, (month, size) in enumerate(months.rle().struct.unnest().select("value", "len").iter_rows()):
@@ -140,6 +145,10 @@ def months_of(work: Work) -> Iterator[tuple[str, pl.DataFrame]]:
             if begin <= edge < begin + size:
                 predictions[edge - begin] = 0.0
         yield month, _frame(names, opens[at], closes[at], prices, predictions, rng)
+
+
+def _symbol(number: int) -> str:
+    return f"S{number:04d}"
 
 
 def bar_times(work: Work) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -226,6 +235,9 @@ def _nearest(strong: tuple[npt.NDArray[np.int64], Floats], t: float, wanted: int
     between = (sizes[1:] + sizes[:-1]) / 2.0
     place = int(np.searchsorted(between, t))
     near = between[max(place - _TRIED, 0) : place + _TRIED]
+    # What is weaker than all of them has no part in any order.
+    kept = np.abs(strong[1]) >= near[0]
+    strong = strong[0][kept], strong[1][kept]
     best, missed = t, abs(_count(strong, t) - wanted)
     for candidate in near[np.argsort(np.abs(near - t))]:
         if not missed:

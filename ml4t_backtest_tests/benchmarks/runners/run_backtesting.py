@@ -17,17 +17,17 @@ NAMES = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "volume
 
 
 class Noise(Strategy):
-    t = None
+    enter = leave = lot = None
 
     def init(self):
         pass
 
     def next(self):
         p = self.data.p[-1]
-        if p > self.t:
+        if p > self.enter:
             if not self.position:
-                self.buy(size=100)
-        elif p < -self.t and self.position:
+                self.buy(size=self.lot)
+        elif p < self.leave and self.position:
             self.position.close()
 
 
@@ -40,6 +40,7 @@ def load(asked):
 
 def run(symbols, asked):
     equity, fills = asked["capital"], 0
+    rule = {name: asked[name] for name in ("enter", "leave", "lot")}
     for bars in symbols.values():
         test = Backtest(
             bars,
@@ -49,7 +50,7 @@ def run(symbols, asked):
             spread=asked["slippage"],
             finalize_trades=False,
         )
-        strategy = test.run(t=asked["t"])["_strategy"]
+        strategy = test.run(**rule)["_strategy"]
         equity += strategy.equity - asked["capital"]
         fills += 2 * len(strategy.closed_trades) + len(strategy.trades)
     return {"equity": float(equity), "fills": fills}

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import backtrader as bt
 import pandas as pd
-from serve import clock, serve
+from serve import clock, due_of, serve
 
 
 class Bars(bt.feeds.DataBase):
@@ -38,28 +38,37 @@ class Bars(bt.feeds.DataBase):
         return True
 
 
-class Noise(bt.Strategy):
-    params = (("t", None),)
+class Counting(bt.Strategy):
+    params = (("asked", None),)
 
     def __init__(self):
-        self.fills = 0
+        self.fills, self.due = 0, due_of(self.p.asked["tape"]) if self.p.asked["tape"] else {}
 
     def start(self):
         self.began = clock()
 
-    def next(self):
-        t = self.p.t
-        for data in self.datas:
-            p = data.prediction[0]
-            if p > t:
-                if not self.getposition(data).size:
-                    self.buy(data, size=100)
-            elif p < -t and self.getposition(data).size:
-                self.close(data)
-
     def notify_order(self, order):
         if order.status == order.Completed:
             self.fills += 1
+
+
+class Noise(Counting):
+    def next(self):
+        asked = self.p.asked
+        enter, leave = asked["enter"], asked["leave"]
+        for data in self.datas:
+            p = data.prediction[0]
+            if p > enter:
+                if not self.getposition(data).size:
+                    self.buy(data, size=asked["lot"])
+            elif p < leave and self.getposition(data).size:
+                self.close(data)
+
+
+class Replay(Counting):
+    def next(self):
+        for symbol, quantity in self.due.get(len(self) - 1, ()):
+            (self.buy if quantity > 0 else self.sell)(self.datas[symbol], size=abs(quantity))
 
 
 def load(asked):
@@ -75,7 +84,7 @@ def run(loaded, asked):
     cerebro = bt.Cerebro(stdstats=False)
     for symbol, rows in symbols.items():
         cerebro.adddata(Bars(rows=rows, times=times, timeframe=bt.TimeFrame.Minutes), name=symbol)
-    cerebro.addstrategy(Noise, t=asked["t"])
+    cerebro.addstrategy(Replay if asked["tape"] else Noise, asked=asked)
     cerebro.broker.setcash(asked["capital"])
     cerebro.broker.setcommission(commission=asked["commission"])
     cerebro.broker.set_slippage_perc(asked["slippage"], slip_out=True)

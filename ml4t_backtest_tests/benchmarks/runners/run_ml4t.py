@@ -12,22 +12,32 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import polars as pl
 from ml4t.backtest import BacktestConfig, CommissionType, DataFeed, Engine, Strategy
 from ml4t.backtest.config import SlippageType
-from serve import serve
+from serve import clock, due_of, serve
 
 
 class Noise(Strategy):
-    def __init__(self, t):
-        self.t = t
+    def __init__(self, asked):
+        self.enter, self.leave, self.lot = asked["enter"], asked["leave"], asked["lot"]
 
     def on_data(self, timestamp, data, context, broker):
-        t = self.t
+        enter, leave = self.enter, self.leave
         for asset, bar in data.items():
             p = bar["signals"]["p"]
-            if p > t:
+            if p > enter:
                 if broker.get_position(asset) is None:
-                    broker.submit_order(asset, 100)
-            elif p < -t and broker.get_position(asset) is not None:
+                    broker.submit_order(asset, self.lot)
+            elif p < leave and broker.get_position(asset) is not None:
                 broker.close_position(asset)
+
+
+class Replay(Strategy):
+    def __init__(self, asked):
+        self.due, self.at = due_of(asked["tape"]), -1
+
+    def on_data(self, timestamp, data, context, broker):
+        self.at += 1
+        for symbol, quantity in self.due.get(self.at, ()):
+            broker.submit_order(f"S{symbol:04d}", quantity)
 
 
 def load(asked):
@@ -44,8 +54,10 @@ def run(feed, asked):
         slippage_type=SlippageType.PERCENTAGE,
         slippage_rate=asked["slippage"],
     )
-    result = Engine(feed, Noise(asked["t"]), config).run()
-    return {"equity": float(result.equity_curve[-1][1]), "fills": len(result.fills)}
+    strategy = (Replay if asked["tape"] else Noise)(asked)
+    began = clock()
+    result = Engine(feed, strategy, config).run()
+    return {"equity": float(result.equity_curve[-1][1]), "fills": len(result.fills), "began": began}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import polars as pl
 from polarbt import Engine, Strategy
-from serve import serve
+from serve import clock, due_of, serve
 
 
 class Noise(Strategy):
@@ -19,14 +19,24 @@ class Noise(Strategy):
         return df
 
     def next(self, ctx):
-        t, portfolio = self.params["t"], ctx.portfolio
+        asked, portfolio = self.params["asked"], ctx.portfolio
+        enter, leave, lot = asked["enter"], asked["leave"], asked["lot"]
         for symbol, row in ctx.data.items():
             p = row["p"]
-            if p > t:
+            if p > enter:
                 if not portfolio.get_position(symbol):
-                    portfolio.order(symbol, 100)
-            elif p < -t and portfolio.get_position(symbol):
+                    portfolio.order(symbol, lot)
+            elif p < leave and portfolio.get_position(symbol):
                 portfolio.close_position(symbol)
+
+
+class Replay(Strategy):
+    def preprocess(self, df):
+        return df
+
+    def next(self, ctx):
+        for symbol, quantity in self.params["asked"]["due"].get(ctx.bar_index, ()):
+            ctx.portfolio.order(f"S{symbol:04d}", quantity)
 
 
 def load(asked):
@@ -35,8 +45,11 @@ def load(asked):
 
 
 def run(bars, asked):
+    if asked["tape"]:
+        asked["due"] = due_of(asked["tape"])
+    began = clock()
     engine = Engine(
-        Noise(t=asked["t"]),
+        (Replay if asked["tape"] else Noise)(asked=asked),
         bars,
         initial_cash=asked["capital"],
         commission=asked["commission"],
@@ -45,9 +58,9 @@ def run(bars, asked):
         warmup=0,
     )
     results = engine.run()
-    # It forgets orders that are done; trades are an entry and an exit each.
-    fills = 2 * results.trades.height + len(engine.portfolio.positions)
-    return {"equity": float(results.final_equity), "fills": fills}
+    # It forgets orders that are done. Trades are an entry and an exit each, unless a tape adds to positions.
+    fills = None if asked["tape"] else 2 * results.trades.height + len(engine.portfolio.positions)
+    return {"equity": float(results.final_equity), "fills": fills, "began": began}
 
 
 if __name__ == "__main__":

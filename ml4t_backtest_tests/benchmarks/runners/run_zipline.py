@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
-from serve import serve
+from serve import clock, due_of, serve
 from sqlalchemy import create_engine
 from zipline import __version__ as version
 from zipline.algorithm import TradingAlgorithm
@@ -97,22 +97,29 @@ def run(loaded, asked):
     finder, reader = finder_of(symbols, first, last), Bars(arrays, stamps, calendar, frequency)
     readers = {"equity_minute_reader" if frequency == "minute" else "equity_daily_reader": reader}
     portal = DataPortal(finder, calendar, first_trading_day=first, **readers)
-    p, t, fills = arrays["p"], asked["t"], 0
+    p, enter, leave = arrays["p"], asked["enter"], asked["leave"]
+    due = due_of(asked["tape"]) if asked["tape"] else {}
+    began = clock()
 
     def initialize(context):
         context.at = 0
         context.all = finder.retrieve_all(range(len(symbols)))
         context.set_commission(us_equities=PerDollar(asked["commission"]))
-        context.set_slippage(us_equities=FixedBasisPointsSlippage(asked["slippage"] * 1e4, volume_limit=1.0))
+        context.set_slippage(us_equities=FixedBasisPointsSlippage(asked["slippage"] * 1e4, volume_limit=1e6))
 
-    def handle_data(context, data):
+    def replay(context, data):
+        for sid, quantity in due.get(context.at, ()):
+            context.order(context.all[sid], quantity)
+        context.at += 1
+
+    def follow(context, data):
         row = p[context.at]
         context.at += 1
-        for sid in np.flatnonzero(np.abs(row) > t):
+        for sid in np.flatnonzero((row > enter) | (row < leave)):
             asset, held = context.all[sid], context.portfolio.positions
-            if row[sid] > 0.0:
+            if row[sid] > enter:
                 if asset not in held:
-                    context.order(asset, 100)
+                    context.order(asset, asked["lot"])
             elif asset in held:
                 context.order_target(asset, 0)
 
@@ -127,12 +134,12 @@ def run(loaded, asked):
         ),
         data_portal=portal,
         initialize=initialize,
-        handle_data=handle_data,
+        handle_data=replay if asked["tape"] else follow,
         benchmark_returns=pd.Series(0.0, index=sessions),
     )
     results = algorithm.run()
     fills = sum(len(rows) for rows in results["transactions"])
-    return {"equity": float(results["portfolio_value"].iloc[-1]), "fills": fills}
+    return {"equity": float(results["portfolio_value"].iloc[-1]), "fills": fills, "began": began}
 
 
 if __name__ == "__main__":
