@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,6 @@ from benchmarks.works import CAPITAL, COMMISSION, SLIPPAGE, Work
 
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parent, HERE.parents[1]
-# How our feed is opened: a chunk of some hundred thousand rows each.
-FEEDS = {"W1": {"chunk": "2y"}, "S": {"chunk": "1y"}}
-# Works that ours leaves on disk, where every peer holds all in memory.
-STREAMED = ("W3",)
 COSTS = {"capital": CAPITAL, "commission": COMMISSION, "slippage": SLIPPAGE}
 
 
@@ -72,7 +69,7 @@ class Engine:
     def load(self, process: Measured, work: Work) -> dict[str, Any]:
         """Let it load a work."""
         told = {"bars": str(work.bars), "symbols": work.symbols, "minutes": work.minutes}
-        return process.ask("load", **told, feed=FEEDS.get(work.name, {}), stream=work.name in STREAMED, **self.options)
+        return process.ask("load", **told, stream=work.streamed, **self.options)
 
     def run(self, process: Measured, work: Work, task: Task) -> dict[str, Any]:
         """Let it do a task; a peer whose own words cannot say it replays our orders."""
@@ -80,17 +77,17 @@ class Engine:
         return process.ask("run", **task.asked(), **COSTS, last=work.last_symbol, tape=tape, **self.options)
 
 
+@cache
 def tape_of(work: Work, task: Task, profile: str | None) -> Path:
-    """Return the file with the orders that our engine gives in a task by the rules of a profile; made once.
+    """Return the file with the orders that our engine gives in a task by the rules of a profile.
 
     It holds three arrays of one length, in the order given: `slice` and `symbol` (indices from 0), signed `quantity`.
     """
     tape = work.folder / f"tape-{task.name}-{(profile or 'ours').replace('@', '-')}.npz"
-    if not tape.exists():
-        ours = ENGINES["ours"].under(profile)
-        with ours.start() as process:
-            ours.load(process, work)
-            process.ask("tape", **task.asked(), **COSTS, last=work.last_symbol, tape=str(tape), **ours.options)
+    ours = ENGINES["ours"].under(profile)
+    with ours.start() as process:
+        ours.load(process, work)
+        process.ask("tape", **task.asked(), **COSTS, last=work.last_symbol, tape=str(tape), **ours.options)
     return tape
 
 

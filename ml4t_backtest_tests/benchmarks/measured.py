@@ -92,6 +92,11 @@ class Measured:
         self._process.stdin.flush()
         return self._answer()
 
+    @property
+    def peak_mb(self) -> float:
+        """The most it has held so far, megabytes."""
+        return self._memory.peak_mb
+
     def close(self) -> dict[str, float]:
         """Let it end and return what it took from start to end: `wall`, `cpu` (seconds), `peak_mb`."""
         if self._process.stdin is not None and not self._process.stdin.closed:
@@ -100,6 +105,9 @@ class Measured:
             self._process.wait()
             self._wall = time.perf_counter() - self._begun
             self._memory.stop()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._errors.close()
         return {"wall": self._wall, "cpu": self._cpu, "peak_mb": self._memory.peak_mb}
 
     def _answer(self) -> dict[str, Any]:

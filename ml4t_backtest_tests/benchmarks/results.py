@@ -30,6 +30,15 @@ def kept(kind: str) -> Iterator[dict[str, Any]]:
         yield json.loads(file.read_text(encoding="utf-8"))
 
 
+def timed(piece: str) -> list[dict[str, Any]]:
+    """Return the benchmarks of a file that pytest-benchmark wrote, each with its circumstances; none without the file."""
+    file = RESULTS / f"{piece}.json"
+    if not file.exists():
+        return []
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return [{**each, **found["circumstances"]} for each in found["benchmarks"]]
+
+
 def circumstances() -> dict[str, Any]:
     """Return on what, with what and when something is measured."""
     return {

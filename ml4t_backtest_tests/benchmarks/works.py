@@ -49,6 +49,7 @@ class Work:
         first: Day from which sessions are taken.
         sessions: Their number.
         minutes: Length of a bar in minutes; 0 for one bar per session.
+        streamed: Whether our engine leaves it on disk and reads it chunk by chunk; every peer holds all in memory.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Work:
     first: date
     sessions: int
     minutes: int = 0
+    streamed: bool = False
 
     @property
     def folder(self) -> Path:
@@ -100,7 +102,7 @@ WORKS = {
     for work in (
         Work("W1", 250, date(2004, 1, 2), 5_040),
         Work("W2", 100, date(2023, 1, 3), 21, minutes=1),
-        Work("W3", 250, date(2023, 1, 3), 250, minutes=1),
+        Work("W3", 250, date(2023, 1, 3), 250, minutes=1, streamed=True),
         Work("S", 1, date(2014, 1, 2), 2_516, minutes=1),
     )
 }

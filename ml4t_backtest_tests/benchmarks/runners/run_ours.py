@@ -25,7 +25,7 @@ def load(asked: dict[str, Any]) -> PolarsDataFeed:
         # Whoever trades at the close must have known the prediction before it.
         bars = bars.with_columns(EARLIER)
     source = bars if asked["stream"] else bars.collect()
-    return PolarsDataFeed(source, signal_columns=["p"], **asked["feed"])
+    return PolarsDataFeed(source, signal_columns=["p"])
 
 
 def run(feed: PolarsDataFeed, asked: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,12 @@ def run(feed: PolarsDataFeed, asked: dict[str, Any]) -> dict[str, Any]:
     result = engine.run()
     if asked["do"] == "tape":
         write_tape(result, asked["tape"])
-    return {"equity": result.portfolio_states["equity"][-1], "fills": result.fills.height}
+    frames = (result.trades, result.fills, result.orders, result.portfolio_states)
+    return {
+        "equity": result.portfolio_states["equity"][-1],
+        "fills": result.fills.height,
+        "records_mb": sum(frame.estimated_size("mb") for frame in frames),
+    }
 
 
 def write_tape(result: BacktestResult, path: str) -> None:
