@@ -40,8 +40,9 @@ def measured_on(pieces: Iterable[dict[str, Any]]) -> str:
     loads = [each["load_average"] for each in found]
     moments = sorted(each["measured_at"] for each in found)
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}"
     return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; {packages}. "
+        f"{where}; {packages}. "
         f"Measured {moments[0]} to {moments[-1]} at load averages of {min(loads)} to {max(loads)} on these cores: "
         "what else ran then makes seconds longer, ratios of neighbouring runs hardly, and seconds of all threads (cpu) "
         "least of all."

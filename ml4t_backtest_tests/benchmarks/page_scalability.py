@@ -92,9 +92,9 @@ def _growth(name: str, points: Sequence[dict[str, Any]]) -> str:
 
 
 _BENDS = {
-    "symbols": "Where it bends: a slice has a price of its own, whatever its width (calls into Polars and NumPy and the "
-    "strategy's own); below some hundred symbols that price is most of the time, so that time grows more slowly than "
-    "rows there.",
+    "symbols": "Where it bends: a slice has a price of its own, whatever its width (calls into Polars and NumPy, "
+    "and the strategy's own); below some hundred symbols that price is most of the time, so that time grows more "
+    "slowly than rows there.",
     "months": "Here each row adds the same: slices of one width, one after the other, and chunks that are let go. What "
     "is left to grow is the records.",
 }
@@ -120,7 +120,7 @@ def _far(months: Sequence[dict[str, Any]]) -> str:
         [f"memory of the records of {orders:,.0f} orders", f"{records:,.0f} GB"],
     ]
     return (
-        f"{FAR_SYMBOLS:,} symbols x {FAR_YEARS} years of minutes are {FAR_ROWS / 1e9:.1f} billion bars. From the slopes "
+        f"{FAR_SYMBOLS:,} symbols x {FAR_YEARS} years of minutes are {FAR_ROWS / 1e9:.1f} billion bars. From slopes "
         f"of the series above ({most['symbols']} symbols; wider slices cost less per row, so that the time is an upper "
         f"bound):\n\n{markdown.table(['what', 'by extrapolation'], told)}\n\nWhat breaks first: {breaks}. A smaller "
         "`chunk` brings the memory of the data down; records are kept in memory to the end of the run, so that a run "

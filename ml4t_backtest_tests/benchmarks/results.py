@@ -31,7 +31,7 @@ def kept(kind: str) -> Iterator[dict[str, Any]]:
 
 
 def timed(piece: str) -> list[dict[str, Any]]:
-    """Return the benchmarks of a file that pytest-benchmark wrote, each with its circumstances; none without the file."""
+    """Return what pytest-benchmark wrote for a piece, each benchmark with its circumstances; nothing without a file."""
     file = RESULTS / f"{piece}.json"
     if not file.exists():
         return []
