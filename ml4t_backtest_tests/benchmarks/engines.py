@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from parity.environments import Environment
+from parity.environments import ENVIRONMENTS, make_environment
 
 from benchmarks.measured import Measured
 from benchmarks.tasks import Task
@@ -18,6 +18,34 @@ from benchmarks.works import CAPITAL, COMMISSION, SLIPPAGE, Work
 HERE = Path(__file__).parent
 TESTS, ROOT = HERE.parent, HERE.parents[1]
 COSTS = {"capital": CAPITAL, "commission": COMMISSION, "slippage": SLIPPAGE}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where an engine is installed.
+
+    Attributes:
+        name: Of its folder.
+        requirements: File of what is installed there.
+        python: Interpreters it works with, the best first.
+    """
+
+    name: str
+    requirements: Path
+    python: tuple[str, ...] = ("python3.12", "python3.13")
+
+    @property
+    def interpreter(self) -> str:
+        """Its Python."""
+        return str(ENVIRONMENTS / self.name / "bin" / "python")
+
+    def make(self) -> None:
+        """Make it unless it is there.
+
+        Raises:
+            RuntimeError: None of the interpreters runs here.
+        """
+        make_environment(ENVIRONMENTS / self.name, self.python, self.requirements.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
