@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo ui test test-long parity mutants clean help
+# Of the benchmarks: quick or full.
+SIZE ?= quick
+
+.PHONY: demo ui test test-long parity mutants bench bench-peers bench-guard clean help
 
 help:
 	@echo "make demo       install into $(VENV) and run the whole pipeline on the embedded sample"
@@ -12,6 +15,9 @@ help:
 	@echo "make test       lint, types, tests, doctests, Dagster definitions"
 	@echo "make test-long  the long runs too"
 	@echo "make mutants    plant small defects, and count those that the tests notice"
+	@echo "make bench      how fast it is: loop, strategies, growth, memory; SIZE=full for the whole, which takes an hour"
+	@echo "make bench-peers  the same orders in six other engines, in turns with ours; SIZE=full takes hours"
+	@echo "make bench-guard  has it become slower, as a ratio to floors measured in the same run?"
 	@echo "make parity     replay order tapes in four other engines, each in an environment of its own, and compare"
 
 demo: $(VENV)/.installed
@@ -33,12 +39,21 @@ test-long: $(VENV)/.installed-dev
 parity: $(VENV)/.installed-dev
 	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m parity.run
 
+bench: $(VENV)/.installed-dev
+	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m benchmarks.suite --size $(SIZE)
+
+bench-peers: $(VENV)/.installed-dev
+	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m benchmarks.suite --size $(SIZE) --peers
+
+bench-guard: $(VENV)/.installed-dev
+	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m benchmarks.guard
+
 mutants: $(VENV)/.installed-dev
 	$(PIP) --editable ".[dagster,dev,mutation]"
 	cd ml4t_backtest_tests && PYTHONPATH=.. ../$(BIN)/python -m mutation.run
 
 clean:
-	rm -rf $(VENV) .runs .parity build dist
+	rm -rf $(VENV) .runs .parity .benchmarks build dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

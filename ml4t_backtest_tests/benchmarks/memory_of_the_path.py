@@ -1,6 +1,6 @@
 """How much memory the path from raw files to trades takes, phase by phase.
 
-    python ml4t_backtest_tests/benchmarks/memory_of_the_path.py [--symbols 250] [--sessions 252] [--data FOLDER]
+    PYTHONPATH=ml4t_backtest_tests python -m benchmarks.memory_of_the_path [--symbols 250] [--sessions 252]
 
 The files are made month by month (`minute_world.py`). The path runs in a process of its own: its sources are read,
 prepared and published, the feed opens and checks what was published, the engine walks through it, one bar in a hundred
@@ -25,7 +25,8 @@ from pathlib import Path
 
 import polars as pl
 import psutil
-from minute_world import write_world
+
+from benchmarks.minute_world import write_world
 
 MEGABYTE = 1_000_000
 _EVERY = 0.02
@@ -80,7 +81,7 @@ def repeat(config: Path, times: int) -> None:
 
 def measure(config: Path, root: Path) -> tuple[list[Phase], str]:
     """Return the phases of the path in a process of its own, and what came of it."""
-    command = [sys.executable, __file__, "--walk", str(config), str(root)]
+    command = [sys.executable, "-m", __spec__.name, "--walk", str(config), str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         phases, last = [Phase("start", time.perf_counter())], [""]
         teller = threading.Thread(target=_listen, args=(child, phases, last))
@@ -117,7 +118,7 @@ def peak_mb(phases: list[Phase]) -> float:
 
 def growth_mb(config: Path, times: int) -> tuple[float, list[float]]:
     """Return by how much memory grew from the first run to the last of some, and the memory after each."""
-    command = [sys.executable, __file__, "--again", str(config), "--repeat", str(times)]
+    command = [sys.executable, "-m", __spec__.name, "--again", str(config), "--repeat", str(times)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     sizes = [int(line) / MEGABYTE for line in done.stdout.split()]
     return sizes[-1] - sizes[0], sizes

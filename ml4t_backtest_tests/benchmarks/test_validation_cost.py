@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from validation_cost import WAYS, measure, write_bars
+from benchmarks.validation_cost import WAYS, measure, write_bars
 
 
 def test_every_level_is_measured_against_decoding(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""The peers' own environments, under `.parity/` of the checkout: made once, never a dependency of the project."""
+"""The peers' own environments: made once, never a dependency of the project.
+
+They lie under `.parity/` of the checkout, or in the folder that `ML4T_PEER_ENVIRONMENTS` names, which several checkouts
+can share.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from pathlib import Path
 from parity.tape import Outcome, Tape
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parents[1] / ".parity"
+ENVIRONMENTS = Path(os.environ.get("ML4T_PEER_ENVIRONMENTS", HERE.parents[1] / ".parity"))
 
 
 @dataclass(frozen=True)

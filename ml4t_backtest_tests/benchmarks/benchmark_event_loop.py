@@ -1,0 +1,144 @@
+"""What walking costs: rows, callbacks, what a callback reads, chunks, and how slices are found.
+
+`make bench` runs it; `ML4T_BENCHMARK_SIZE=full` up to ten million rows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.frames import SYMBOLS, minute_bars
+from ml4t_backtest import BacktestEngine, MarketEvent, PolarsDataFeed, Strategy
+
+FULL = os.environ.get("ML4T_BENCHMARK_SIZE") == "full"
+ROWS = (10_000, 100_000, 1_000_000, *((10_000_000,) if FULL else ()))
+# What the callbacks read is measured at one size.
+READ = 1_000_000 if FULL else 100_000
+# A filter per timestamp walks all rows for each slice: some of them tell enough.
+FILTERED = 50
+
+
+class SeesSlices(Strategy):
+    """Reads some columns of each slice."""
+
+    def __init__(self, *columns: str, context: bool = False) -> None:
+        self.columns, self.context = columns, context
+
+    def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
+        for column in self.columns:
+            asset_batch[column].to_numpy()
+        if self.context:
+            context["vix"]
+
+
+class SeesBars(Strategy):
+    """Does nothing with each bar."""
+
+    def on_market_data(self, event: MarketEvent) -> None:
+        pass
+
+
+class SeesSignals(Strategy):
+    def on_market_data(self, event: MarketEvent) -> None:
+        event.signals["p"]
+
+
+class SeesIndicators(Strategy):
+    def on_market_data(self, event: MarketEvent) -> None:
+        event.indicators["momentum"]
+
+
+class SeesContext(Strategy):
+    def on_market_data(self, event: MarketEvent) -> None:
+        event.context["vix"]
+
+
+def measure(
+    benchmark: BenchmarkFixture, rows: int, make: Callable[[], PolarsDataFeed], strategy: Callable[[], Strategy] | None
+) -> None:
+    """Measure passes over a feed: the feed alone, or the engine with a strategy."""
+    feed = make()
+    rounds = 5 if rows <= 1_000_000 else 2
+    benchmark.extra_info |= {"rows": rows, "symbols": SYMBOLS}
+    run = _walk if strategy is None else lambda feed: BacktestEngine(feed, strategy()).run()
+    benchmark.pedantic(run, args=(feed,), rounds=rounds, warmup_rounds=1)
+
+
+def _walk(feed: PolarsDataFeed) -> None:
+    for _ in feed:
+        pass
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.benchmark(group="rows: the feed alone")
+def test_feed_alone(benchmark: BenchmarkFixture, rows: int) -> None:
+    measure(benchmark, rows, minute_bars(rows).feed, None)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.benchmark(group="rows: batch mode")
+def test_batch_mode(benchmark: BenchmarkFixture, rows: int) -> None:
+    measure(benchmark, rows, minute_bars(rows).feed, SeesSlices)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.benchmark(group="rows: per-symbol mode")
+def test_per_symbol_mode(benchmark: BenchmarkFixture, rows: int) -> None:
+    measure(benchmark, rows, minute_bars(rows).feed, SeesBars)
+
+
+READS: dict[str, tuple[Callable[[], Strategy], Callable[[], Strategy], dict[str, bool]]] = {
+    "nothing": (SeesSlices, SeesBars, {}),
+    "signals": (lambda: SeesSlices("p"), SeesSignals, {}),
+    "indicators": (lambda: SeesSlices("momentum"), SeesIndicators, {"indicators": True}),
+    "context": (lambda: SeesSlices(context=True), SeesContext, {"context": True}),
+}
+
+
+@pytest.mark.parametrize("reads", READS)
+@pytest.mark.parametrize("mode", ["batch", "symbol"])
+@pytest.mark.benchmark(group="what a callback reads")
+def test_reading(benchmark: BenchmarkFixture, mode: str, reads: str) -> None:
+    by_slice, by_symbol, words = READS[reads]
+    strategy = by_slice if mode == "batch" else by_symbol
+    measure(benchmark, READ, lambda: minute_bars(READ).feed(**words), strategy)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, "1d", "1w", "1mo", "10y"])
+@pytest.mark.benchmark(group="chunks")
+def test_chunks(benchmark: BenchmarkFixture, chunk: str | int) -> None:
+    measure(benchmark, READ, lambda: minute_bars(READ).feed(chunk=chunk), SeesSlices)
+
+
+@pytest.mark.parametrize("rows", ROWS[:3])
+@pytest.mark.benchmark(group="slices: one group_by and slices against a filter per timestamp")
+def test_grouping_beats_filtering(benchmark: BenchmarkFixture, rows: int) -> None:
+    """At a million rows at least thirty times: a ratio of one run, whatever the machine."""
+    bars = minute_bars(rows).assets
+    stamps = bars["timestamp"].unique(maintain_order=True)
+    begun = time.perf_counter()
+    for stamp in stamps[:: max(len(stamps) // FILTERED, 1)]:
+        bars.filter(pl.col("timestamp") == stamp)
+    filtering = (time.perf_counter() - begun) / len(stamps[:: max(len(stamps) // FILTERED, 1)])
+    benchmark.pedantic(_slices, args=(bars,), rounds=5, warmup_rounds=1)
+    slicing = benchmark.stats.stats.median / len(stamps)
+    benchmark.extra_info |= {"rows": rows, "filter_us": filtering * 1e6, "ratio": filtering / slicing}
+    if rows >= 1_000_000:
+        assert filtering / slicing >= 30.0
+
+
+def _slices(bars: pl.DataFrame) -> list[pl.DataFrame]:
+    sizes = bars.group_by("timestamp", maintain_order=True).len()["len"].to_list()
+    first, slices = 0, []
+    for size in sizes:
+        slices.append(bars.slice(first, size))
+        first += size
+    return slices
