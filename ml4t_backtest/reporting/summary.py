@@ -42,7 +42,12 @@ _RANGE: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
     ("Net P&L, targets first", "pnl_net_optimistic", money),
     ("Ambiguous without a range", "num_ambiguous_without_range", count),
 )
-_FACTS = (("Symbols", "symbols"), ("Slices", "slices"), ("Rows checked", "rows_checked"))
+_FACTS: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
+    ("Symbols", "symbols", count),
+    ("Slices", "slices", count),
+    ("Rows checked", "rows_checked", count),
+    ("Hours from signal known to fill, median", "median_signal_lag_hours", ratio),
+)
 
 
 def summary_rows(result: BacktestResult) -> list[tuple[str, str]]:
@@ -66,7 +71,7 @@ def figure_rows(result: BacktestResult) -> list[tuple[str, str]]:
     return [
         *((label, write(metrics.get(name))) for label, name, write in (*_METRICS, *doubtful)),
         ("Rejected orders", count(result.rejected_orders.height)),
-        *((label, count(result.facts.get(name))) for label, name in _FACTS),
+        *((label, write(result.facts.get(name))) for label, name, write in _FACTS),
     ]
 
 
