@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from benchmarks.tasks import STOP, TARGET
@@ -87,17 +86,24 @@ class BracketsBySlice(Strategy):
 
     def __init__(self, enter: float) -> None:
         self.enter = enter
-        self.was_held: npt.NDArray[np.bool_] | None = None
+        self.left: list[str] = []
+
+    def on_fill(self, fill: FillView) -> None:
+        """Remember what was left on this bar."""
+        if fill.side == "sell":
+            self.left.append(fill.symbol)
 
     def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> None:
         """Fill the room that is left."""
+        left, self.left = self.left, []
         held = self.position_quantities(asset_batch["symbol"]) != 0.0
-        before, self.was_held = self.was_held, held
         room = TOP - np.count_nonzero(held)
         if room <= 0:
             return
-        taken = held if before is None else held | before
-        rows = np.flatnonzero(~taken & (asset_batch["p"].to_numpy() > self.enter))[:room]
+        wanted = ~held & (asset_batch["p"].to_numpy() > self.enter)
+        if left:
+            wanted &= ~asset_batch["symbol"].is_in(left).to_numpy()
+        rows = np.flatnonzero(wanted)[:room]
         if rows.size:
             symbols = asset_batch["symbol"].gather(rows)
             lots = np.full(rows.size, LOT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 
 import numpy as np
@@ -15,7 +15,7 @@ from benchmarks.tasks import TASKS, Task, task_of
 from benchmarks.works import CAPITAL, Facts, Work, facts_of, months_of
 from ml4t_backtest import BacktestEngine, BacktestResult, PolarsDataFeed
 
-WORK = Work("small", 40, date(2023, 1, 3), 60)
+WORK = Work("small", 40, date(2004, 1, 2), 200)
 
 
 @cache
@@ -24,16 +24,19 @@ def bars() -> tuple[pl.DataFrame, Facts]:
     return frame, facts_of(frame["p"].to_numpy().reshape(-1, WORK.symbols))
 
 
-def run(task: Task, mode: str) -> BacktestResult:
+def run(task: Task, mode: str, profile: str | None = None) -> BacktestResult:
     strategy = strategy_of(task.strategy, mode, enter=task.enter, leave=task.leave, last=WORK.last_symbol)
-    feed = PolarsDataFeed(bars()[0], signal_columns=["p"])
-    return BacktestEngine(feed, strategy, initial_capital=CAPITAL).run()
+    # Known before the close, so that it may be traded on at the close as well.
+    known = bars()[0].with_columns(pl.col("p_available_at") - timedelta(microseconds=1))
+    feed = PolarsDataFeed(known, signal_columns=["p"])
+    return BacktestEngine(feed, strategy, initial_capital=CAPITAL, profile=profile).run()
 
 
+@pytest.mark.parametrize("profile", [None, "zipline@3", "vectorbt@1.2"])
 @pytest.mark.parametrize("name", TASKS)
-def test_both_modes_give_the_same_orders(name: str) -> None:
+def test_both_modes_give_the_same_orders(name: str, profile: str | None) -> None:
     task = task_of(name, bars()[1])
-    batch, symbol = run(task, "batch"), run(task, "symbol")
+    batch, symbol = run(task, "batch", profile), run(task, "symbol", profile)
     assert_frame_equal(batch.fills, symbol.fills)
     assert_frame_equal(batch.portfolio_states, symbol.portfolio_states)
 
