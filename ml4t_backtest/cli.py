@@ -65,14 +65,17 @@ def main(debug: bool) -> None:
 
 @main.command()
 @click.argument("config")
+@click.option("--twice", is_flag=True, help="Run it twice and refuse a strategy that does not come to the same.")
 @_output_root
-def run(config: str, output_root: Path) -> None:
+def run(config: str, twice: bool, output_root: Path) -> None:
     """Run the backtest of CONFIG (a name or a path) and write its result."""
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.reporting.parquet import report_path
-    from ml4t_backtest.runner import prepared_dataset, publish_run, run_inputs, run_prepared
+    from ml4t_backtest.runner import check_determinism, prepared_dataset, publish_run, run_inputs, run_prepared
 
     loaded = load_config(config)
+    if twice:
+        check_determinism(loaded)
     with _progress("Preparing") as show:
         prepared = prepared_dataset(loaded.dataset, output_root, on_progress=show)
     slices = prepared.context_data.height

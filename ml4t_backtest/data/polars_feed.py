@@ -22,13 +22,17 @@ from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
 from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
+from ml4t_backtest.data.file_places import naming_files
+from ml4t_backtest.data.file_states import FileStates
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparation import column_names, join_context, join_signals
+from ml4t_backtest.data.price_form import PriceForm
 from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
+from ml4t_backtest.data.zones import ZoneWatch
 from ml4t_backtest.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +69,7 @@ class PolarsDataFeed:
     a timestamp where filtering the whole frame takes 59,500 (3 million rows, 250 symbols).
     """
 
+    @naming_files
     def __init__(
         self,
         asset_data: Source,
@@ -79,7 +84,7 @@ class PolarsDataFeed:
         chunk: str | int = "auto",
         validation: ValidationLevel = "standard",
         calendar: str = "XNYS",
-        timezone: str = "UTC",
+        timezone: str | None = None,
         bar_label: BarLabel = "close",
         frequency: str | None = None,
         decide_at: DecideAt = "close",
@@ -88,6 +93,8 @@ class PolarsDataFeed:
         warm_up_days: int = 0,
         accept: Sequence[str] = (),
         corporate_actions: pl.DataFrame | None = None,
+        allow_nonpositive_prices: bool = False,
+        enforce_sessions: bool = False,
     ) -> None:
         """Open the data.
 
@@ -107,7 +114,8 @@ class PolarsDataFeed:
             validation: How much is looked for: `fast` finds every broken rule, `standard` records doubtful data in
                 `data_quality` too, `paranoid` looks for more and refuses it. Every level looks at every row.
             calendar: Exchange calendar of the bars.
-            timezone: Zone of timestamps that carry none.
+            timezone: Zone of timestamps that carry none; None is UTC, and then sources of several zones, or with and
+                without one, are refused.
             bar_label: What the timestamps of a raw frame mean.
             frequency: Length of the bars of a raw frame; inferred when None.
             decide_at: When a strategy decides on a slice of a raw frame.
@@ -116,6 +124,8 @@ class PolarsDataFeed:
             warm_up_days: Calendar days before `start` that are delivered to `on_warm_up` only.
             accept: Codes of findings that `paranoid` records and does not refuse.
             corporate_actions: Splits that the prices are not adjusted for, so that they are not taken for defects.
+            allow_nonpositive_prices: Whether prices may be zero or negative, as those of futures can be.
+            enforce_sessions: Whether bars of a raw frame outside the sessions of the calendar are refused.
 
         Raises:
             DataValidationError: The data breaks a rule of its schema, or `paranoid` found what is not accepted.
@@ -132,6 +142,7 @@ class PolarsDataFeed:
         _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
         _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
         check_names("asset_data", column_names(self.signal_columns, self.indicator_columns, self.context_columns))
+        self._states = FileStates(asset_data)
         lazy, signals = scan(asset_data, dataset="asset_data"), None
         if signals_data is not None:
             signals = ValueSource(signals_data, self.signal_columns, available_at=signal_available_at)
@@ -139,7 +150,13 @@ class PolarsDataFeed:
         prepared = signals is None and _is_prepared(lazy, self._file)
         self._inspector = Inspector.at_level(validation, calendar, accept=accept, corporate_actions=corporate_actions)
         length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
-        clock = BarClock(calendar, timezone, bar_label, length, decide_at)
+        clock = BarClock(calendar, timezone or "UTC", bar_label, length, decide_at, enforce_sessions)
+        self._allow_nonpositive = allow_nonpositive_prices
+        zones = ZoneWatch(declared=timezone is not None)
+        zones.add(asset_data, None, "prices", by_day=bar_label == "session" and not prepared)
+        for source, dataset in ((signals_data, "signals"), (context_data, "context")):
+            if source is not None:
+                zones.add(source, None, dataset, by_day=False)
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
@@ -148,7 +165,7 @@ class PolarsDataFeed:
         self.symbols = _symbols_within(bars.symbols, stamps)
         self._bars = bars.rows.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
         in_memory = not prepared or isinstance(asset_data, pl.DataFrame)
-        self._reader = BarReader(self._bars, self.symbols, file=self._file, in_memory=in_memory)
+        self._reader = BarReader(self._bars, self.symbols, self._states, file=self._file, in_memory=in_memory)
         if warm_up_days and start is not None:
             self.notes += _short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
 
@@ -243,7 +260,7 @@ class PolarsDataFeed:
 
     def _prepared_bars(self, lazy: pl.LazyFrame) -> CheckedBars:
         """Return prepared bars as they lie, every row checked."""
-        schema = schemas.asset_data_schema(self.signal_columns, self.indicator_columns)
+        schema = self._schema(self.signal_columns)
         require_columns(lazy, list(schema.columns), dataset="asset_data", file=self._file)
         rows = lazy.select(list(schema.columns))
         if schema_of(rows, file=self._file)["symbol"] in (pl.Categorical, pl.Enum):
@@ -254,14 +271,13 @@ class PolarsDataFeed:
         """Return bars prepared here in memory, with signals of another source or those that came joined to them."""
         if signals is None:
             return CheckedBars.of(self._joined_bars(lazy, clock).sort("timestamp", "symbol"))
-        prices = load_prices(lazy, clock, indicators=self.indicator_columns, file=self._file)
-        validate(prices, schemas.prices_schema(), file=self._file)
+        prices = self._loaded(lazy, clock, self.indicator_columns)
         rows = load_values(signals, clock, by_symbol=True)
-        validate(rows, schemas.signals_schema(signals.names), file=describe(signals.source))
+        validate(rows, signals.schema(by_symbol=True), file=describe(signals.source))
         self._note(late_revisions(rows, "signals"))
         inspect_bars(prices, self._inspector, file=self._file)
         bars = join_signals(prices, [(signals, rows)])
-        validate(bars, schemas.asset_data_schema(signals.names, self.indicator_columns))
+        validate(bars, self._schema(signals.names))
         return CheckedBars.of(bars)
 
     def _joined_bars(self, lazy: pl.LazyFrame, clock: BarClock) -> pl.DataFrame:
@@ -273,12 +289,23 @@ class PolarsDataFeed:
             self._note([assumed_known(assumed)])
         moments = [f"{name}_available_at" for name in stated]
         numbers = [*self.indicator_columns, *own]
-        prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file)
-        validate(prices, schemas.prices_schema(), file=self._file)
+        prices = self._loaded(lazy, clock, numbers, moments)
         bars = declare_known(prices, own)
-        validate(bars, schemas.asset_data_schema(own, self.indicator_columns), file=self._file)
+        validate(bars, self._schema(own), file=self._file)
         inspect_bars(bars, self._inspector, file=self._file)
         return bars
+
+    def _loaded(
+        self, lazy: pl.LazyFrame, clock: BarClock, numbers: Sequence[str], moments: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Return raw bars on the clock, every row checked."""
+        form, allow = PriceForm(allow_nonpositive=self._allow_nonpositive), self._allow_nonpositive
+        prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file, form=form)
+        validate(prices, schemas.prices_schema(allow_nonpositive=allow), file=self._file)
+        return prices
+
+    def _schema(self, signals: tuple[str, ...]) -> pa.DataFrameSchema:
+        return schemas.asset_data_schema(signals, self.indicator_columns, allow_nonpositive=self._allow_nonpositive)
 
     def _note(self, findings: Iterable[Finding]) -> None:
         if self._inspector is not None:
@@ -298,7 +325,7 @@ class PolarsDataFeed:
             return context
         spec = ValueSource(source, self.context_columns, available_at=rule)
         rows = load_values(spec, clock, by_symbol=False)
-        validate(rows, schemas.context_schema(spec.names), file=file)
+        validate(rows, spec.schema(by_symbol=False), file=file)
         self._note(late_revisions(rows, "context"))
         return join_context(decisions, [(spec, rows)])
 

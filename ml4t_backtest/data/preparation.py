@@ -49,12 +49,14 @@ class Recipe:
         given: Indicator columns that the price source has already.
         computed: Indicators to compute.
         adjustment: What the prices contain already: `none`, `split` or `total_return`.
+        allow_nonpositive: Whether prices may be zero or negative.
     """
 
     clock: BarClock
     given: tuple[str, ...] = ()
     computed: tuple[IndicatorRequest, ...] = ()
     adjustment: str = "none"
+    allow_nonpositive: bool = False
 
     def columns(self, *, has_universe: bool) -> tuple[str, ...]:
         """Return the names of all indicator columns."""
@@ -131,7 +133,9 @@ class Preparation:
             DataValidationError: A rule of the prepared schema is broken; everything at once, after the last batch.
             SignalTimingError: A value would be seen before it was known.
         """
-        check = _BatchCheck(schemas.asset_data_schema(self.signals, self.indicators), self._inspector)
+        allow = self._recipe.allow_nonpositive
+        schema = schemas.asset_data_schema(self.signals, self.indicators, allow_nonpositive=allow)
+        check = _BatchCheck(schema, self._inspector)
         for batch in self._by_time().batches():
             bars = batch.drop(ROW)
             check.see(bars, batch[ROW])

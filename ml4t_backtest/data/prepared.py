@@ -23,6 +23,7 @@ from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.manifest import TABLE_HASHES, Manifest
 from ml4t_backtest.data.parquet_files import scan_parquet_files
 from ml4t_backtest.data.row_index import slices_of
+from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.storage import (
     Attachment,
@@ -322,7 +323,7 @@ def _staged(
     facts: Mapping[str, Any],
     layout: Layout,
 ) -> AbstractContextManager[Staged]:
-    path = Path(folder).absolute()
+    path = output_folder(folder)
     attachments: dict[str, Attachment] = {REPORT: lambda: json.dumps(report(), indent=1).encode()}
     return staged(
         path.parent, path.name, tables, kind=KIND, inputs=inputs, facts=facts, attachments=attachments, layout=layout

@@ -241,22 +241,22 @@ def table_files(manifest: Manifest, table: str) -> list[str]:
 
 
 def is_published_folder(folder: Path) -> bool:
-    """Return whether a folder is one that `publish` writes versions into."""
+    """Return whether a folder is one that `publish` writes versions into, or one of those versions."""
     try:
-        return (folder / POINTER).is_file() and (folder / VERSIONS).is_dir()
+        return _has_versions(folder) or _is_version(folder)
     except (OSError, ValueError):
         return False
 
 
 def published_files(folder: Path) -> list[Path]:
-    """Return the files of the main table of a data set's current version, checked against the manifest.
+    """Return the files of the main table of a data set's current version (or of a version), checked by its manifest.
 
     That is the table the manifest's fact `table` names, or the only one.
 
     Raises:
         CorruptDatasetError: The pointer is damaged, a file is absent or changed, or there is no main table.
     """
-    version = _pointed_to(folder)
+    version = folder if _is_version(folder) else _pointed_to(folder)
     if version is None:
         raise CorruptDatasetError(f"{folder / POINTER} is damaged: it names no version; publish the data set again")
     manifest = read_manifest(version)
@@ -265,6 +265,15 @@ def published_files(folder: Path) -> list[Path]:
     if main not in listed:
         raise CorruptDatasetError(f"{folder} holds {len(listed)} tables and says of none that it is the one to read")
     return [checked_file(version, manifest, file) for file in table_files(manifest, str(main))]
+
+
+def _has_versions(folder: Path) -> bool:
+    return (folder / POINTER).is_file() and (folder / VERSIONS).is_dir()
+
+
+def _is_version(folder: Path) -> bool:
+    home = folder.absolute().parent
+    return home.name == VERSIONS and folder.is_dir() and _has_versions(home.parent)
 
 
 def _home(root: str | Path, name: str) -> Path:
