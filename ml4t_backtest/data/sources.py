@@ -109,10 +109,12 @@ def schema_of(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.Schema:
 def unflagged(data: Columnar) -> Columnar:
     """Return the same values without a sortedness flag on any column."""
     if isinstance(data, pl.DataFrame):
-        flagged = [name for name, flags in data.flags.items() if any(flags.values())]
-        return data.with_columns(unflagged(data[name]) for name in flagged) if flagged else data
-    # Rows gathered by number are in no order that Polars knows of.
-    return data.gather(pl.int_range(data.len(), eager=True)) if any(data.flags.values()) else data
+        flagged = any(any(flags.values()) for flags in data.flags.values())
+        return pl.DataFrame([unflagged(column) for column in data.get_columns()]) if flagged else data
+    if not any(data.flags.values()):
+        return data
+    # Rows gathered by number are in no order that Polars knows of; a name may look like a pattern to it.
+    return data.alias("_").gather(pl.int_range(data.len(), eager=True)).alias(data.name)
 
 
 def _rename(lazy: pl.LazyFrame, columns: Mapping[str, str], dataset: str, file: str | None) -> pl.LazyFrame:
