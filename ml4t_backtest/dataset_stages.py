@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from ml4t_backtest import __version__
-from ml4t_backtest.config.dataset_schema import ContextSource, DatasetConfig, DelistingSource, SignalSource
+from ml4t_backtest.config.dataset_schema import (
+    ContextSource,
+    DatasetConfig,
+    DelistingSource,
+    PriceSource,
+    SignalSource,
+)
 from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.all_at_once import require_all
 from ml4t_backtest.data.bar_time import BarClock
+from ml4t_backtest.data.data_quality import Finding
 from ml4t_backtest.data.file_places import naming_files
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import (
@@ -43,6 +50,7 @@ from ml4t_backtest.data.prepared import (
 )
 from ml4t_backtest.data.provenance import code_hash, source_hash, source_stamps
 from ml4t_backtest.data.safe_path import safe_path
+from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.scratch import Progress, Workplace
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows, read_context, read_prices, read_signals
 from ml4t_backtest.data.sources import collect, scan, schema_of
@@ -171,7 +179,7 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     with _collecting(found):
         universe = _read_universe(dataset)
     raise_violations(found)
-    return LoadedTables(prices, signals, context, actions, universe)
+    return LoadedTables(prices, signals, context, actions, universe, _paths(dataset), _scan_findings(dataset))
 
 
 def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]:
@@ -246,6 +254,8 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
         prices["universe"] if dataset.universe else None,
+        _paths(dataset),
+        _scan_findings(dataset),
     )
     return prepare_tables(tables, recipe_of(dataset))
 
@@ -439,6 +449,17 @@ def _paths(dataset: DatasetConfig) -> dict[str, str]:
     others = {"corporate_actions": dataset.corporate_actions, "universe": dataset.universe}
     named |= {name: source.path for name, source in others.items() if source is not None}
     return {name: dataset.resolve(path) for name, path in named.items()}
+
+
+def _scan_findings(dataset: DatasetConfig) -> list[Finding]:
+    """Return what the files and the types of a data set's sources show."""
+    sources: list[tuple[RawKind, PriceSource | ValueSection]] = [("prices", dataset.prices)]
+    sources += [(kind, source) for kind in ("signals", "context") for source in _sources(dataset, kind)]
+    return [
+        finding
+        for kind, source in sources
+        for finding in scan_findings(dataset.resolve(source.path), _columns(source.columns), kind)
+    ]
 
 
 def _stamps(dataset: DatasetConfig) -> dict[str, object]:

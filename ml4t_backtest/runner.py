@@ -202,6 +202,7 @@ def feed_of(config: BacktestConfig, prepared: Prepared) -> PolarsDataFeed:
             accept=config.data.accept,
             corporate_actions=prepared.corporate_actions if config.dataset.adjustment == "none" else None,
             allow_nonpositive_prices=config.dataset.prices.allow_nonpositive_prices,
+            source_quality=prepared.source_quality,
         )
     except ConfigError as error:
         raise config.error_at("backtest.start", str(error)) from error

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ml4t_backtest.data.file_months import check_months
+from ml4t_backtest.data.folder_files import files_in
 from ml4t_backtest.data.parquet_files import (
     files_of,
     hive_keys,
@@ -89,6 +90,19 @@ def files_in_order(path: str) -> list[Path]:
     if READERS[_ending(request)] is not scan_parquet:
         return []
     return in_order_of_rows(files_of(path, request.dataset, (".parquet",)), request.dataset)
+
+
+def is_in_parts(path: str) -> bool:
+    """Return whether a local path stands for several files that nobody has published together."""
+    return "://" not in path and not is_published_folder(_local(path)) and len(files_in_order(path)) > 1
+
+
+def unread_beside(path: str) -> list[Path]:
+    """Return files in a local folder of Parquet files that are called like data and are not read."""
+    folder = _local(path)
+    if is_published_folder(folder) or not folder.is_dir():
+        return []
+    return list(files_in(folder, (".parquet",)).strays)
 
 
 def scan_csv(request: FileRequest) -> pl.LazyFrame:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.parquet_files import hive_keys, plain_scan, reading
 from ml4t_backtest.errors import DataValidationError, Violation
 
@@ -65,6 +66,31 @@ def months_between(first: Month, last: Month) -> list[Month]:
     """
     begin, end = (year * 12 + month - 1 for year, month in (first, last))
     return [(number // 12, number % 12 + 1) for number in range(begin, end + 1)]
+
+
+def months_without_bars(stamps: pl.Series, spans: pl.DataFrame, calendar: TradingCalendar) -> list[Month]:
+    """Return the months with sessions in which there is no bar, though two symbols or more have some before and after.
+
+    Args:
+        stamps: Closes of all bars, ascending.
+        spans: `first` and `last` bar of each symbol.
+        calendar: Sessions around the bars.
+    """
+    have, sessions = _months_of(stamps), calendar.sessions.filter(pl.col("close").is_between(stamps[0], stamps[-1]))
+    return [
+        month
+        for month in sorted(_months_of(sessions["close"]) - have)
+        if spans.filter((pl.col("first") < _first_of(month)) & (pl.col("last") > _first_of(month))).height > 1
+    ]
+
+
+def _months_of(stamps: pl.Series) -> set[Month]:
+    months = stamps.to_frame("t").select(pl.col("t").dt.year(), m=pl.col("t").dt.month()).unique()
+    return set(months.iter_rows())
+
+
+def _first_of(month: Month) -> datetime:
+    return datetime(*month, 1, tzinfo=UTC)
 
 
 def missing_months(dataset: str, path: str, missing: Sequence[Month]) -> Violation:

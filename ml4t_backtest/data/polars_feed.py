@@ -21,15 +21,19 @@ from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_freq
 from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
-from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
+from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame, findings_of
+from ml4t_backtest.data.event_findings import late_context
 from ml4t_backtest.data.file_places import naming_files
 from ml4t_backtest.data.file_states import FileStates
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparation import column_names, join_context, join_signals
 from ml4t_backtest.data.price_form import PriceForm
+from ml4t_backtest.data.row_index import slices_of
+from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
+from ml4t_backtest.data.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
 from ml4t_backtest.data.zones import ZoneWatch
@@ -95,6 +99,7 @@ class PolarsDataFeed:
         corporate_actions: pl.DataFrame | None = None,
         allow_nonpositive_prices: bool = False,
         enforce_sessions: bool = False,
+        source_quality: pl.DataFrame | None = None,
     ) -> None:
         """Open the data.
 
@@ -126,6 +131,7 @@ class PolarsDataFeed:
             corporate_actions: Splits that the prices are not adjusted for, so that they are not taken for defects.
             allow_nonpositive_prices: Whether prices may be zero or negative, as those of futures can be.
             enforce_sessions: Whether bars of a raw frame outside the sessions of the calendar are refused.
+            source_quality: What was found in the sources when prepared data was made of them.
 
         Raises:
             DataValidationError: The data breaks a rule of its schema, or `paranoid` found what is not accepted.
@@ -149,14 +155,18 @@ class PolarsDataFeed:
         # Prepared bars carry their instants; nobody asks how long they are.
         prepared = signals is None and _is_prepared(lazy, self._file)
         self._inspector = Inspector.at_level(validation, calendar, accept=accept, corporate_actions=corporate_actions)
+        self._note([] if source_quality is None else findings_of(source_quality))
         length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
         clock = BarClock(calendar, timezone or "UTC", bar_label, length, decide_at, enforce_sessions)
         self._allow_nonpositive = allow_nonpositive_prices
+        self._actions = corporate_actions
         zones = ZoneWatch(declared=timezone is not None)
         zones.add(asset_data, None, "prices", by_day=bar_label == "session" and not prepared)
         for source, dataset in ((signals_data, "signals"), (context_data, "context")):
             if source is not None:
                 zones.add(source, None, dataset, by_day=False)
+                self._note(scan_findings(source, None, dataset))
+        self._note(scan_findings(asset_data, None, "asset_data" if prepared else "prices"))
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
@@ -274,10 +284,10 @@ class PolarsDataFeed:
         prices = self._loaded(lazy, clock, self.indicator_columns)
         rows = load_values(signals, clock, by_symbol=True)
         validate(rows, signals.schema(by_symbol=True), file=describe(signals.source))
-        self._note(late_revisions(rows, "signals"))
-        inspect_bars(prices, self._inspector, file=self._file)
         bars = join_signals(prices, [(signals, rows)])
         validate(bars, self._schema(signals.names))
+        self._watch_sources(bars, clock, [signals], [rows])
+        inspect_bars(prices, self._inspector, file=self._file)
         return CheckedBars.of(bars)
 
     def _joined_bars(self, lazy: pl.LazyFrame, clock: BarClock) -> pl.DataFrame:
@@ -292,8 +302,23 @@ class PolarsDataFeed:
         prices = self._loaded(lazy, clock, numbers, moments)
         bars = declare_known(prices, own)
         validate(bars, self._schema(own), file=self._file)
+        self._watch_sources(bars, clock)
         inspect_bars(bars, self._inspector, file=self._file)
         return bars
+
+    def _watch_sources(
+        self,
+        bars: pl.DataFrame,
+        clock: BarClock,
+        signals: Sequence[ValueSource] = (),
+        rows: Sequence[pl.DataFrame] = (),
+    ) -> None:
+        """Look at raw sources beside the raw bars: where they do not meet, and what their files and types show."""
+        calendar = clock.sessions_around(bars["timestamp"])
+        seen = BarsSeen(bars.group_by("symbol").len("rows").sort("symbol"), slices_of(bars).sort("timestamp"), calendar)
+        watch = SourceWatch(seen, Beside(signals, (), self._actions, files={"prices": self._file}))
+        watch.see(bars.sort("timestamp", "symbol"), rows)
+        self._note(watch.conclude())
 
     def _loaded(
         self, lazy: pl.LazyFrame, clock: BarClock, numbers: Sequence[str], moments: Sequence[str] = ()
@@ -326,7 +351,9 @@ class PolarsDataFeed:
         spec = ValueSource(source, self.context_columns, available_at=rule)
         rows = load_values(spec, clock, by_symbol=False)
         validate(rows, spec.schema(by_symbol=False), file=file)
-        self._note(late_revisions(rows, "context"))
+        self._note([*late_revisions(rows, "context"), *late_context(spec, rows, decisions)])
+        if self._inspector is not None:
+            self._inspector.judge(file)
         return join_context(decisions, [(spec, rows)])
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt
 from ml4t_backtest.data.content_hash import joint_hash
+from ml4t_backtest.data.data_quality import Finding
 from ml4t_backtest.data.file_places import naming_files
 from ml4t_backtest.data.indicators import parse_indicator
 from ml4t_backtest.data.inspector import Inspector
@@ -27,6 +28,7 @@ from ml4t_backtest.data.preparation import LoadedContext, LoadedSignals, LoadedT
 from ml4t_backtest.data.prepared import PreparedData, PreparedFiles, open_prepared, publish_prepared
 from ml4t_backtest.data.price_form import PriceForm
 from ml4t_backtest.data.safe_path import output_folder, require_apart
+from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.scratch import Workplace
 from ml4t_backtest.data.signal_timing import AvailabilityRule
 from ml4t_backtest.data.source_rows import LoadedPrices, read_context, read_prices, read_signals
@@ -70,6 +72,8 @@ class DataPreparer:
         self._recipe = Recipe(clock)
         self._zones = ZoneWatch(declared=timezone is not None)
         self._paths: list[str] = []
+        self._files: dict[str, str | None] = {}
+        self._found: list[Finding] = []
         self._workplace = Workplace()
         self._prices: LoadedPrices | None = None
         self._signals: list[LoadedSignals] = []
@@ -107,6 +111,7 @@ class DataPreparer:
         form = PriceForm(price_scale, price_tolerance, allow_nonpositive_prices)
         clock = replace(self._recipe.clock, frequency=freq, label=bar_label)
         self._note_source(source, columns, "prices", by_day=bar_label == "session")
+        self._files["prices"] = describe(source)
         given: dict[str, Any] = {"columns": columns, "indicators": indicators, "extra": extra, "form": form}
         self._prices = read_prices(source, clock, self._workplace, **given)
         allow = allow_nonpositive_prices
@@ -194,7 +199,8 @@ class DataPreparer:
         """
         self._actions = load_corporate_actions(source, columns=columns)
         schema = schemas.corporate_actions_schema()
-        validate(self._actions, schema, file=None if source is None else describe(source), allow_empty=True)
+        self._files["corporate_actions"] = None if source is None else describe(source)
+        validate(self._actions, schema, file=self._files["corporate_actions"], allow_empty=True)
         self._recipe = replace(self._recipe, adjustment=adjustment)
         return self
 
@@ -207,9 +213,11 @@ class DataPreparer:
             columns: This package's name -> the source's name.
         """
         self._universe = load_universe(source, columns=columns)
-        validate(self._universe, schemas.universe_schema(), file=describe(source))
+        self._files["universe"] = describe(source)
+        validate(self._universe, schemas.universe_schema(), file=self._files["universe"])
         return self
 
+    @naming_files
     def prepare(self) -> PreparedData:
         """Join what was known at each bar's decision, check the outcome and return it in memory.
 
@@ -220,6 +228,7 @@ class DataPreparer:
         """
         return Preparation(self._tables(), self._recipe, self._workplace).data()
 
+    @naming_files
     def validate_and_save(
         self,
         asset_output: str | Path,
@@ -254,11 +263,14 @@ class DataPreparer:
         """Keep in mind where a source lies, and refuse it where its zone is another than that of one before."""
         self._paths += [str(source)] if isinstance(source, (str, Path)) else []
         self._zones.add(source, columns, dataset, by_day=by_day)
+        self._found += scan_findings(source, columns, dataset)
 
     def _tables(self) -> LoadedTables:
         if self._prices is None:
             raise ConfigError("a data set needs prices: call add_prices first")
-        return LoadedTables(self._prices, self._signals, self._context, self._actions, self._universe)
+        return LoadedTables(
+            self._prices, self._signals, self._context, self._actions, self._universe, self._files, self._found
+        )
 
 
 def _names_of(source: Source, names: Sequence[str] | None, columns: Columns | None, dataset: str) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def staged(
     for table, frame in tables.items():
         if isinstance(frame, pl.DataFrame):
             refuse_foreign_types({table: frame})
-    staging = _new_name(home)
+    staging, made = _new_name(home), _absent(home / VERSIONS)
     try:
         with _writing(home):
             (home / VERSIONS).mkdir(parents=True, exist_ok=True)
@@ -144,6 +144,10 @@ def staged(
         yield Staged(manifest, home, staging, keep)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        # Of a version that never was, not even the folders stay.
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def publish(
@@ -284,6 +288,11 @@ def _home(root: str | Path, name: str) -> Path:
             raise UnsafePathError(f"{name[:80]!r} cannot name a data set: {part!r} is a part of each")
     # The folder of versions must not lead elsewhere either.
     return safe_path(root, *parts, VERSIONS).parent
+
+
+def _absent(folder: Path) -> list[Path]:
+    """Return a folder and those above it that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _refuse_clashes(files: list[str]) -> None:

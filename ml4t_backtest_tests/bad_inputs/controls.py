@@ -91,8 +91,12 @@ def _without(*where: pl.Expr) -> Mutation:
 
 
 def _scaled(factor: float) -> Mutation:
+    """Return the mutation of all amounts of money."""
     prices = [(pl.col(name) * factor).round(6) for name in _PRICES]
-    return changed("prices", lambda frame: frame.with_columns(prices))
+    return together(
+        changed("prices", lambda frame: frame.with_columns(prices)),
+        changed("actions", lambda frame: frame.with_columns(pl.col("value") * factor)),
+    )
 
 
 def _over(first: date, last: date) -> Callable[[], World]:

@@ -76,6 +76,7 @@ def by_preparer(world: World, paths: Mapping[str, str], validation: str = "stand
         context_columns=prepared.context,
         validation=validation,  # type: ignore[arg-type]
         corporate_actions=prepared.corporate_actions,
+        source_quality=prepared.source_quality,
         calendar=world.declared["calendar"],
         allow_nonpositive_prices=world.declared["prices"].get("allow_nonpositive_prices", False),
     )
