@@ -14,6 +14,7 @@ from ml4t_backtest.config.components import build_components
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.loader import config_hash, load_config
 from ml4t_backtest.config.schema import BacktestConfig, ExecutionSection
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import Prepared
 from ml4t_backtest.data.storage import content_hash
@@ -61,6 +62,7 @@ OUTPUT_ROOT = Path(".runs")
 RUNS = "runs"
 
 
+@checked_arguments
 def run_backtest(
     config: str | Path | BacktestConfig,
     *,
@@ -87,6 +89,7 @@ def run_backtest(
         return run_prepared(loaded, prepared, on_progress=on_progress)
 
 
+@checked_arguments
 def check_determinism(config: str | Path | BacktestConfig) -> BacktestResult:
     """Run a configuration twice, from files to records, and return the result, which is the same both times.
 

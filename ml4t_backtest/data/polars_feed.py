@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.chunk import Chunk, slice_offsets
 from ml4t_backtest.core.columns import every_rule_holds
@@ -74,6 +75,7 @@ class PolarsDataFeed:
     """
 
     @naming_files
+    @checked_arguments
     def __init__(
         self,
         asset_data: Source,
@@ -154,8 +156,12 @@ class PolarsDataFeed:
             signals = ValueSource(signals_data, self.signal_columns, available_at=signal_available_at)
         # Prepared bars carry their instants; nobody asks how long they are.
         prepared = signals is None and _is_prepared(lazy, self._file)
+        if corporate_actions is not None:
+            validate(corporate_actions, schemas.corporate_actions_schema(), allow_empty=True)
         self._inspector = Inspector.at_level(validation, calendar, accept=accept, corporate_actions=corporate_actions)
-        self._note([] if source_quality is None else findings_of(source_quality))
+        if source_quality is not None:
+            validate(source_quality, schemas.data_quality_schema(), allow_empty=True)
+            self._note(findings_of(source_quality))
         length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
         clock = BarClock(calendar, timezone or "UTC", bar_label, length, decide_at, enforce_sessions)
         self._allow_nonpositive = allow_nonpositive_prices

@@ -10,6 +10,7 @@ from typing import Any, Self
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt
 from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.data_quality import Finding
@@ -51,6 +52,7 @@ class DataPreparer:
     '2024-01-02T21:00:00+00:00'
     """
 
+    @checked_arguments
     def __init__(
         self,
         *,
@@ -82,6 +84,7 @@ class DataPreparer:
         self._universe: pl.DataFrame | None = None
 
     @naming_files
+    @checked_arguments
     def add_prices(
         self,
         source: Source,
@@ -119,6 +122,7 @@ class DataPreparer:
         return self
 
     @naming_files
+    @checked_arguments
     def add_signals(
         self,
         source: Source,
@@ -154,6 +158,7 @@ class DataPreparer:
         return self
 
     @naming_files
+    @checked_arguments
     def add_context(
         self,
         source: Source,
@@ -175,6 +180,7 @@ class DataPreparer:
         self._context.append((spec, read_context(spec, self._recipe.clock)))
         return self
 
+    @checked_arguments
     def add_indicators(self, indicators: Sequence[str]) -> Self:
         """Compute indicators such as `rsi:14` or `macd`, known at each bar's close; see docs/concepts/indicators.md.
 
@@ -187,6 +193,7 @@ class DataPreparer:
         self._recipe = replace(self._recipe, computed=(*self._recipe.computed, *requests))
         return self
 
+    @checked_arguments
     def add_corporate_actions(
         self, source: Source | None, *, adjustment: str = "none", columns: Columns | None = None
     ) -> Self:
@@ -204,6 +211,7 @@ class DataPreparer:
         self._recipe = replace(self._recipe, adjustment=adjustment)
         return self
 
+    @checked_arguments
     def add_universe(self, source: Source, *, columns: Columns | None = None) -> Self:
         """Say who belonged to the universe when; every bar gets the column `in_universe`, 1.0 or 0.0.
 
@@ -229,6 +237,7 @@ class DataPreparer:
         return Preparation(self._tables(), self._recipe, self._workplace).data()
 
     @naming_files
+    @checked_arguments
     def validate_and_save(
         self,
         asset_output: str | Path,

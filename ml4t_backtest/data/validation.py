@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ValidationLevel = Literal["fast", "standard", "paranoid"]
 _SAMPLES = 5
 _SHOWN = 80
+_SHOWN_SPELLINGS = 3
 _ABOUT_TIMING = ("E-SG-TIMING", "E-SG-AVAILABILITY")
 
 
@@ -157,9 +158,18 @@ def _violation(error: Any, place: _Place) -> Violation | None:
 def _rule_violation(check: Any, output: Any, column: str, place: _Place) -> Violation:
     offenders = ~output.to_series()
     if column in place.frame.columns:
-        return place.row_violation(check.name, f"{column} {check.error}", offenders, column, hint=check.description)
+        hint = check.description
+        if check.name == "E-KEY-WS":
+            hint += _spellings(place.frame[column].filter(offenders))
+        return place.row_violation(check.name, f"{column} {check.error}", offenders, column, hint=hint)
     blamed, shown = check.statistics["column"], check.statistics["shown"]
     return place.row_violation(check.name, check.error, offenders, blamed, shown, hint=check.description)
+
+
+def _spellings(symbols: pl.Series) -> str:
+    """Return how symbols with blanks are written, and what they probably stand for."""
+    written = symbols.unique(maintain_order=True).head(_SHOWN_SPELLINGS)
+    return ": " + ", ".join(f"{symbol!r} for {symbol.strip()!r}" for symbol in written)
 
 
 def _null_code(column: str, dataset: str) -> str:

@@ -46,7 +46,8 @@ class Layout:
     by_month: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.compression_level not in range(1, 23):
+        level: object = self.compression_level
+        if not (isinstance(level, int) and level in range(1, 23)):
             raise ConfigError(f"compression_level must be a whole number from 1 to 22, got {self.compression_level!r}")
 
 

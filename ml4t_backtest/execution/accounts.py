@@ -35,6 +35,7 @@ class Outlook:
     num_positions: int
 
 
+@runtime_checkable
 class Account(Protocol):
     """What may be opened, and what must be closed."""
 

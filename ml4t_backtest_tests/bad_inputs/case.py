@@ -135,14 +135,14 @@ class Refused:
         error: The class, or one it descends from.
         says: Parts of the text.
         within: Seconds it may take.
-        untouched: Whether the attempt itself writes nothing either.
+        writes: What an attempt may write all the same: the beginning of its paths.
     """
 
     found: Sequence[Found] = ()
     error: type[BaseException] = DataValidationError
     says: Sequence[str] = ()
     within: float | None = None
-    untouched: bool = True
+    writes: str | None = None
 
     def points(self, trial: Trial, folder: Path) -> Iterator[Point]:
         """Yield the points of every door."""
@@ -150,8 +150,13 @@ class Refused:
             before = listing(folder)
             answer = Answer.of(attempt)
             demands = self._printed(answer) if door == COMMAND_LINE else self._raised(answer)
-            if self.untouched:
-                demands["nothing is written"] = listing(folder) == before
+            written = {path for path, state in listing(folder).items() if before.get(path) != state}
+            allowed = {
+                path
+                for path in written
+                if self.writes and (path.startswith(self.writes) or self.writes.startswith(path))
+            }
+            demands["nothing is written"] = written == allowed
             if self.within is not None:
                 demands[f"within {self.within} s"] = answer.seconds < self.within
             yield from (Point(f"{door}: {demand}", met, str(answer)) for demand, met in demands.items())

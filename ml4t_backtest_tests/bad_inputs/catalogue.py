@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bad_inputs import configs, context, controls, files, keys, outputs, prices, signals, strategies, timestamps
+from bad_inputs import (
+    at_once,
+    configs,
+    context,
+    controls,
+    files,
+    keys,
+    outputs,
+    prices,
+    signals,
+    strategies,
+    timestamps,
+)
 from bad_inputs.case import Case
 
 SECTIONS: Mapping[str, Sequence[Case]] = {
@@ -18,4 +30,5 @@ SECTIONS: Mapping[str, Sequence[Case]] = {
     "H strategies and orders": strategies.CASES,
     "J outputs": outputs.CASES,
     "K benign controls": controls.CASES,
+    "L all at once": at_once.CASES,
 }

@@ -71,7 +71,8 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-def _changed(old: str, new: str) -> str:
+def changed(old: str, new: str) -> str:
+    """Return the good configuration with one text in the place of another."""
     assert old in GOOD
     return GOOD.replace(old, new)
 
@@ -86,52 +87,52 @@ YAML_CASES: list[tuple[str, str | bytes, list[str]]] = [
     ("CF003", "backtest:\n\tstart: 2003-01-02\n", [":2:1:", "spaces"]),
     ("CF003", "backtest: {start: 2003-01-02\n", ["c.yaml:2:1:", "syntax"]),
     ("CF004", GOOD + "data:\n  dataset: x\n", ["c.yaml:17:", "data", "duplicate", "line 5"]),
-    ("CF004", _changed("  end:", "  start: 2004-01-02\n  end:"), [":3:", "backtest.start", "line 2"]),
-    ("CF005", _changed("initial_capital", "intial_capitl"), [":4:", "backtest.intial_capitl", "'initial_capital'"]),
+    ("CF004", changed("  end:", "  start: 2004-01-02\n  end:"), [":3:", "backtest.start", "line 2"]),
+    ("CF005", changed("initial_capital", "intial_capitl"), [":4:", "backtest.intial_capitl", "'initial_capital'"]),
     ("CF005", GOOD + "initial_capital: 5\n", ["belongs at backtest.initial_capital"]),
-    ("CF005", _changed("rate: 0.001", "rat: 0.001"), ["execution.commission.rat", "Did you mean 'rate'?"]),
+    ("CF005", changed("rate: 0.001", "rat: 0.001"), ["execution.commission.rat", "Did you mean 'rate'?"]),
     ("CF006", GOOD[: GOOD.index("strategy:")], ["strategy", "required"]),
-    ("CF006", _changed("    adjustment: none\n", ""), ["data.source.adjustment", "required", "total_return"]),
-    ("CF008", _changed("2003-01-02", "banana"), [":2:", "backtest.start", "'banana'", "YYYY-MM-DD"]),
-    ("CF008", _changed("2003-01-02", "2003-02-30"), ["backtest.start", "'2003-02-30'", "exists"]),
-    ("CF008", _changed("2003-01-02", "20030102"), ["backtest.start", "20030102", "YYYY-MM-DD"]),
-    ("CF009", _changed("2003-01-02", "2014-01-02"), ["backtest.end", "2013-03-01", "2014-01-02"]),
-    ("CF009", _changed("2003-01-02", "2013-03-01"), ["backtest.end", "must be after"]),
-    ("CF011", _changed("1000000", ".nan"), ["backtest.initial_capital", ".nan", "finite"]),
-    ("CF011", _changed("1000000", ".inf"), ["backtest.initial_capital", ".inf", "finite"]),
-    ("CF011", _changed("1000000", "1e400"), ["backtest.initial_capital", "1e400", "finite"]),
-    ("CF011", _changed("threshold: 0.5", "threshold: .nan"), ["strategy.params.threshold", "finite"]),
-    ("CF012", _changed("1000000", "-5"), ["backtest.initial_capital", "-5", "greater than 0"]),
-    ("CF012", _changed("1000000", "0"), ["backtest.initial_capital", "found 0", "greater than 0"]),
-    ("CF013", _changed("1000000", "true"), ["backtest.initial_capital", "true", "number"]),
-    ("CF013", _changed("rate: 0.001", "rate: true"), ["execution.commission.rate", "true", "number"]),
-    ("CF015", _changed("[prediction]", "[prediction, true]"), ["names[1]", "true", "in quotes"]),
-    ("CF016", _changed("[prediction]", "[700]"), ["names[0]", '"700"', "quotes"]),
-    ("CF017", _changed("rate: 0.001", "rate: 5"), [":13:", "execution.commission", "[0, 1)", "5.0"]),
-    ("CF017", _changed("rate: 0.001", "rate: -0.1"), ["execution.commission", "[0, 1)", "-0.1"]),
-    ("CF018", _changed("model: percentage, rate: 0.0005", "model: cubic"), ["slippage.model", "none, percentage"]),
-    ("CF018", _changed("model: percentage, rate: 0.0005", "rate: 0.1"), ["slippage.model", "none, percentage"]),
-    ("CF019", _changed("    prices:", "    timezone: EST5\n    prices:"), ["timezone", "'EST5'", "America/New_York"]),
-    ("CF019", _changed("    prices:", "    timezone: Mars/Base\n    prices:"), ["timezone", "'Mars/Base'"]),
-    ("CF019", _changed("    prices:", "    timezone: EST\n    prices:"), ["timezone", "'EST'"]),
-    ("CF020", _changed("    prices:", "    calendar: XNYZ\n    prices:"), ["calendar", "'XNYZ'", "XNYS"]),
-    ("CF022", _changed("  source:", "  validation: paranoidd\n  source:"), ["fast, standard, paranoid", "'paranoid'?"]),
-    ("CF023", _changed("mine.py:Mine", "os.system"), ["strategy.path", "E-CF-IMPORT", "ML4T_ALLOWED_MODULES"]),
-    ("CF023", _changed("mine.py:Mine", "subprocess:Popen"), ["strategy.path", "E-CF-IMPORT"]),
-    ("CF023", _changed("mine.py:Mine", "builtins.eval"), ["strategy.path", "E-CF-IMPORT"]),
+    ("CF006", changed("    adjustment: none\n", ""), ["data.source.adjustment", "required", "total_return"]),
+    ("CF008", changed("2003-01-02", "banana"), [":2:", "backtest.start", "'banana'", "YYYY-MM-DD"]),
+    ("CF008", changed("2003-01-02", "2003-02-30"), ["backtest.start", "'2003-02-30'", "exists"]),
+    ("CF008", changed("2003-01-02", "20030102"), ["backtest.start", "20030102", "YYYY-MM-DD"]),
+    ("CF009", changed("2003-01-02", "2014-01-02"), ["backtest.end", "2013-03-01", "2014-01-02"]),
+    ("CF009", changed("2003-01-02", "2013-03-01"), ["backtest.end", "must be after"]),
+    ("CF011", changed("1000000", ".nan"), ["backtest.initial_capital", ".nan", "finite"]),
+    ("CF011", changed("1000000", ".inf"), ["backtest.initial_capital", ".inf", "finite"]),
+    ("CF011", changed("1000000", "1e400"), ["backtest.initial_capital", "1e400", "finite"]),
+    ("CF011", changed("threshold: 0.5", "threshold: .nan"), ["strategy.params.threshold", "finite"]),
+    ("CF012", changed("1000000", "-5"), ["backtest.initial_capital", "-5", "greater than 0"]),
+    ("CF012", changed("1000000", "0"), ["backtest.initial_capital", "found 0", "greater than 0"]),
+    ("CF013", changed("1000000", "true"), ["backtest.initial_capital", "true", "number"]),
+    ("CF013", changed("rate: 0.001", "rate: true"), ["execution.commission.rate", "true", "number"]),
+    ("CF015", changed("[prediction]", "[prediction, true]"), ["names[1]", "true", "in quotes"]),
+    ("CF016", changed("[prediction]", "[700]"), ["names[0]", '"700"', "quotes"]),
+    ("CF017", changed("rate: 0.001", "rate: 5"), [":13:", "execution.commission", "[0, 1)", "5.0"]),
+    ("CF017", changed("rate: 0.001", "rate: -0.1"), ["execution.commission", "[0, 1)", "-0.1"]),
+    ("CF018", changed("model: percentage, rate: 0.0005", "model: cubic"), ["slippage.model", "none, percentage"]),
+    ("CF018", changed("model: percentage, rate: 0.0005", "rate: 0.1"), ["slippage.model", "none, percentage"]),
+    ("CF019", changed("    prices:", "    timezone: EST5\n    prices:"), ["timezone", "'EST5'", "America/New_York"]),
+    ("CF019", changed("    prices:", "    timezone: Mars/Base\n    prices:"), ["timezone", "'Mars/Base'"]),
+    ("CF019", changed("    prices:", "    timezone: EST\n    prices:"), ["timezone", "'EST'"]),
+    ("CF020", changed("    prices:", "    calendar: XNYZ\n    prices:"), ["calendar", "'XNYZ'", "XNYS"]),
+    ("CF022", changed("  source:", "  validation: paranoidd\n  source:"), ["fast, standard, paranoid", "'paranoid'?"]),
+    ("CF023", changed("mine.py:Mine", "os.system"), ["strategy.path", "E-CF-IMPORT", "ML4T_ALLOWED_MODULES"]),
+    ("CF023", changed("mine.py:Mine", "subprocess:Popen"), ["strategy.path", "E-CF-IMPORT"]),
+    ("CF023", changed("mine.py:Mine", "builtins.eval"), ["strategy.path", "E-CF-IMPORT"]),
     (
         "CF027",
-        _changed("prices.parquet}", "prices.parquet, indicators: [\"__import__('os').system('x')\"]}"),
+        changed("prices.parquet}", "prices.parquet, indicators: [\"__import__('os').system('x')\"]}"),
         ["indicators[0]", "never an expression", "character 11 is '('"],
     ),
     (
         "CF027",
-        _changed("    prices:", "    indicators: [\"__import__('os').system('x')\"]\n    prices:"),
+        changed("    prices:", "    indicators: [\"__import__('os').system('x')\"]\n    prices:"),
         ["indicators[0]", "must be an indicator such as rsi:14", "nearest"],
     ),
     (
         "CF027",
-        _changed("    prices:", "    indicators: [rsi:1]\n    prices:"),
+        changed("    prices:", "    indicators: [rsi:1]\n    prices:"),
         ["indicators[0]", "'rsi:1'", "period", "a whole number from 2"],
     ),
     ("CF029", BOMB, ["E-CF-EXPAND"]),
@@ -255,7 +256,7 @@ def _kept_text(written: str) -> Case:
     """Return the case of symbols that stay the text they are."""
 
     def trial(folder: Path, level: str) -> Attempts:
-        file = _write(folder, _changed("threshold: 0.5", f"symbols: {written}"), "c.yaml")
+        file = _write(folder, changed("threshold: 0.5", f"symbols: {written}"), "c.yaml")
         return {"load_config": lambda: load_config(file)}
 
     def stays_text(config: BacktestConfig) -> None:
@@ -307,7 +308,7 @@ def _same_place(id: str, defect: str, output: Callable[[Path], Path]) -> Case:
 
 
 def _named(number: int, name: str) -> Case:
-    text = _changed("backtest:\n", f'backtest:\n  name: "{name}"\n')
+    text = changed("backtest:\n", f'backtest:\n  name: "{name}"\n')
     return _text_case(f"CF038{chr(ord('a') + number)}", text, ["backtest.name"], error=UnsafePathError)
 
 
@@ -332,7 +333,7 @@ CASES: list[Case] = [
             f"CF026{chr(ord('a') + number)}",
             DEFECTS["CF026"],
             _MINE,
-            _changed("{threshold: 0.5}", params),
+            changed("{threshold: 0.5}", params),
             ConfigError,
             [":16:", *parts],
         )

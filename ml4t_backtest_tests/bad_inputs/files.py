@@ -72,6 +72,14 @@ def _readers(paths: Mapping[str, Path], level: str) -> Attempts:
     }
 
 
+def _version_alone(folder: Path, level: str) -> Attempts:
+    """Try the folder of a version, which holds Parquet files and no manifest."""
+    _publish(daily(), folder)
+    version = current_version(folder, "bars")
+    (version / "manifest.json").unlink()
+    return {FEED: lambda: list(PolarsDataFeed(version, validation=level))}  # type: ignore[arg-type]
+
+
 def flip(position: float) -> Callable[[Path], None]:
     """Return what flips one bit of a file, at a part of its length."""
 
@@ -249,6 +257,12 @@ def _unreadable(folder: Path) -> Path:
     return path
 
 
+def _unlisted(folder: Path) -> Path:
+    home = in_months(daily().tables["prices"], folder)
+    (home / "year=2024" / "month=03").chmod(0)
+    return home
+
+
 def _disk(folder: Path) -> Path:
     (folder / "disk").mkdir()
     return folder / "disk"
@@ -381,7 +395,7 @@ SINGLE_FILES = [
         "FL028",
         "a file replaced while it is read",
         _replaced,
-        Refused((), CorruptDatasetError, ("prices.parquet", "replaced"), untouched=False),
+        Refused((), CorruptDatasetError, ("prices.parquet", "replaced"), writes="prices"),
     ),
     _child_case(
         "FL029",
@@ -411,6 +425,12 @@ PUBLISHED = [
         "FL008",
         "no manifest",
         lambda version: (version / "manifest.json").unlink(),
+        Refused((), CorruptDatasetError, ("manifest.json", "incomplete")),
+    ),
+    Case(
+        "FL008b",
+        "a version's own folder, without its manifest",
+        _version_alone,
         Refused((), CorruptDatasetError, ("manifest.json", "incomplete")),
     ),
     _published_case(

@@ -116,7 +116,7 @@ PREPARED = (PREPARER, RUN, "command line")
 NAMES = [
     _symbol_case("SY001", "null symbol", None, "E-KEY-NULL"),
     _symbol_case("SY002", "empty symbol", "", "E-KEY-EMPTY"),
-    _symbol_case("SY003", "a blank behind a symbol", lambda name: f"{name} ", "E-KEY-WS", says=("'", " '")),
+    _symbol_case("SY003", "a blank behind a symbol", lambda name: f"{name} ", "E-KEY-WS", says=(" ' for '",)),
     data_case(
         "SY004",
         "one symbol in two cases",

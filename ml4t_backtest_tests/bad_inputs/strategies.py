@@ -122,6 +122,10 @@ class FailsOn(Strategy):
             raise self.error
 
 
+def _panic() -> BaseException:
+    return pl.exceptions.PanicException("index out of bounds")
+
+
 def _case(id: str, defect: str, attempt: Callable[[], Any], expected: Any) -> Case:
     return Case(id, defect, lambda folder, level: {ENGINE: attempt}, expected)
 
@@ -150,7 +154,7 @@ def _orders_are(*expected: tuple[str, str | None, float]) -> Holds:
 
 
 def _nothing_later(strategy: Looks) -> None:
-    assert strategy.latest
+    assert len(strategy.latest) == 1 + 2 + 3 + 4 + 2 * 4
     assert all(seen <= now for seen, now in strategy.latest)
 
 
@@ -233,7 +237,21 @@ def _same_as_once(result: BacktestResult) -> None:
     assert outcome(result) == like()("run")
 
 
-_PRICES = {"limit": math.nan, "stop": -1.0, "trailing": 0.0, "stop_loss": math.inf, "take_profit": -math.inf}
+_IMPOSSIBLE = (math.nan, -1.0, 0.0, math.inf, -math.inf)
+_PRICED = ("limit", "stop", "trailing", "stop_loss", "take_profit")
+# Distances on the wrong side, or beyond the price, and what the record calls them.
+_DISTANCES = (
+    ("trailing_percent", 1.0, "trail_percent 1.0"),
+    ("trailing_percent", -0.1, "trail_percent -0.1"),
+    ("stop_loss_percent", 1.0, "stop_loss_percent 1.0"),
+    ("stop_loss_percent", -0.05, "stop_loss_percent -0.05"),
+    ("stop_loss_percent", math.nan, "stop_loss_percent nan"),
+    ("take_profit_percent", -0.05, "take_profit_percent -0.05"),
+    ("take_profit_percent", 0.0, "take_profit_percent 0.0"),
+    ("trailing_stop_percent", 5.0, "trailing_stop_percent 5.0"),
+    ("max_holding_bars", 0, "max_holding_bars 0"),
+    ("max_holding_bars", -3, "max_holding_bars -3"),
+)
 _MANY: Mapping[str, Step] = {
     "one by one": lambda s: [s.buy("B", 1, limit=1.0) for _ in range(10**6)],
     "in one batch": lambda s: s.submit_batch(["B"] * 10**6, [1] * 10**6),
@@ -290,20 +308,34 @@ ORDERS = [
     _rejected("ST007", "150 % of equity without credit", lambda s: s.buy("A", percent=1.5), "insufficient_cash", "1.5"),
     *(
         _rejected(
-            f"ST008{'abcde'[number]}",
+            f"ST008 {name} {price}",
             f"a price that cannot be: {name} {price}",
             lambda s, name=name, price=price: s.buy("A", 1, **{name: price}),
             "invalid_price",
             repr(price),
         )
-        for number, (name, price) in enumerate(_PRICES.items())
+        for name in _PRICED
+        for price in _IMPOSSIBLE
     ),
-    _rejected(
-        "ST008f",
-        "a stop loss above all of the price",
-        lambda s: s.buy("A", 1, stop_loss_percent=1.0),
-        "invalid_price",
-        "1.0",
+    *(
+        _rejected(
+            f"ST008 {name} {value}",
+            f"a distance that cannot be: {name} {value}",
+            lambda s, name=name, value=value: s.buy("A", 1, **{name: value}),
+            "invalid_price",
+            detail,
+        )
+        for name, value, detail in _DISTANCES
+    ),
+    *(
+        _rejected(
+            f"ST008 quantity {quantity}",
+            f"a quantity that cannot be: {quantity}",
+            lambda s, quantity=quantity: s.buy("A", quantity),
+            "invalid_quantity",
+            f"quantity {quantity!r}",
+        )
+        for quantity in (math.nan, math.inf)
     ),
     _case(
         "ST009",
@@ -321,6 +353,12 @@ ORDERS = [
         "ST010b",
         "all of equity before a gap up",
         lambda: run(_GAP_UP, {0: lambda s: s.buy("A", percent=1.0)}, **RICH),
+        Holds(lambda result: _gapped(result, "filled", 83.0)),
+    ),
+    _case(
+        "ST010c",
+        "a target of all of equity before a gap up",
+        lambda: run(_GAP_UP, {0: lambda s: s.order_target_percent("A", 1.0)}, **RICH),
         Holds(lambda result: _gapped(result, "filled", 83.0)),
     ),
     _case(
@@ -351,20 +389,21 @@ REACHING = [
 RAISING = [
     *(
         _case(
-            f"ST015{'abcd'[number]}",
+            f"ST015{'abcdf'[number]}",
             f"a strategy that raises {type(error).__name__}",
             lambda error=error: run_on(feed(), FailsOn(error)),
             Refused((), StrategyError, ("FailsOn raised at 2024-01-03 21:00 UTC on B: ",)),
         )
         for number, error in enumerate(
-            (KeyError("x"), pl.exceptions.ColumnNotFoundError("x"), SystemExit(3), BacktestError("x"))
+            (KeyError("x"), pl.exceptions.ColumnNotFoundError("x"), SystemExit(3), BacktestError("x"), _panic())
         )
     ),
     Case(
         "ST015e",
         "a strategy that raises in a configured run",
         _raising,
-        Refused((), StrategyError, ("config", "2024-01-10 21:00 UTC on BBB", "KeyError")),
+        # Its data is good, and may be prepared.
+        Refused((), StrategyError, ("config", "2024-01-10 21:00 UTC on BBB", "KeyError"), writes="out/prepared"),
     ),
     Case("ST016", "a strategy that decides by chance", _by_chance, Refused((), StrategyError, ("differ", "orders"))),
     Case("ST016b", "a strategy that decides by rule", _by_rule, Holds(_same_as_once)),

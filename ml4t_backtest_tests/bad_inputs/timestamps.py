@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from bad_inputs.case import Case, Flagged, Found, Holds, Refused
-from bad_inputs.good import Mutation, World, intraday
-from bad_inputs.spoil import accepted, cell, cell_case, changed, data_case, declared, stored, together
+from bad_inputs.case import Attempts, Case, Flagged, Found, Holds, Refused
+from bad_inputs.doors import FEED, PREPARER, by_feed, by_preparer
+from bad_inputs.good import Mutation, World, daily, intraday
+from bad_inputs.spoil import accepted, cell, cell_case, changed, data_case, declared, like, stored, together
 from ml4t_backtest import BacktestResult
 
 _NEW_YORK = "America/New_York"
@@ -104,6 +105,14 @@ def _shuffled(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sample(fraction=1.0, shuffle=True, seed=7)
 
 
+def _flagged(folder: Path, level: str) -> Attempts:
+    """Try frames in memory; the prices are shuffled and flagged as sorted by time."""
+    world = daily()
+    lying = _shuffled(world.tables["prices"]).with_columns(_STAMP.set_sorted())
+    frames: Any = {**world.tables, "prices": lying}
+    return {FEED: lambda: by_feed(world, frames, level), PREPARER: lambda: by_preparer(world, frames, level)}
+
+
 def _wall_clock(zone: str) -> Callable[[pl.Expr], pl.Expr]:
     return lambda stamp: stamp.dt.convert_time_zone(zone).dt.replace_time_zone(None)
 
@@ -188,6 +197,7 @@ ORDER = [
         together(changed("prices", _shuffled), stored("prices", _with_sorted_claim)),
         accepted(),
     ),
+    Case("TS010", "a frame in no order that is flagged as sorted", _flagged, Flagged("E-TS-ORDER", like=like())),
     data_case(
         "TS011",
         "a row written twice",
