@@ -29,6 +29,19 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
     Traceback (most recent call last):
     ml4t_backtest.errors.ConfigError: names must be a list of text, got 'Ann'
     """
+    return checked_arguments_but()(function)
+
+
+def checked_arguments_but(*own: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return what makes a function refuse arguments of no type it declares, but for those that it checks on its own."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        return _checking(function, frozenset(own))
+
+    return decorate
+
+
+def _checking(function: Callable[P, R], own: frozenset[str]) -> Callable[P, R]:
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -37,7 +50,7 @@ def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
         wrong = [
             f"{name} must be {_described(hint)}, got {repr(value)[:_SHOWN]}"
             for name, value in given.items()
-            if (hint := _hints(function).get(name, Any)) is not Any and not _fits(value, hint)
+            if name not in own and not _fits(value, hint := _hints(function).get(name, Any))
         ]
         if wrong:
             raise ConfigError("\n".join(wrong))
@@ -54,6 +67,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _fits(value: Any, hint: Any) -> bool:
     """Return whether a value is of a type; one that cannot be asked about fits."""
     origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, each) for each in inner)
     if hint is None or hint is type(None):
