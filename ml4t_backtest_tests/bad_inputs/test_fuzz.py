@@ -47,7 +47,9 @@ def _batch(first: int, folder: Path) -> None:
     calendar_names(), available_timezones()
     home, known = listing(Path.cwd()), set(sys.modules)
     assert _tried(first, folder) == []
-    foreign = [name for name in sorted(set(sys.modules) - known) if not name.startswith(("ml4t_backtest.", "encodings."))]
+    foreign = [
+        name for name in sorted(set(sys.modules) - known) if not name.startswith(("ml4t_backtest.", "encodings."))
+    ]
     assert foreign == []
     assert listing(Path.cwd()) == home
 
