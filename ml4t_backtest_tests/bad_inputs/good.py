@@ -102,7 +102,7 @@ def intraday_over(first: date, last: date) -> World:
     """Return a world of bars of five minutes; its signals come every half hour and are known at once."""
     spans = [
         pl.datetime_range(opened + timedelta(minutes=5), closed, "5m", eager=True)
-        for _, opened, closed in sessions_of(first, last).iter_rows()
+        for _, opened, closed in sessions_of(first, last).select("session", "open", "close").iter_rows()
     ]
     stamps = pl.concat(spans).cast(UTC_MICROSECONDS)
     some = stamps.gather_every(6)
