@@ -6,6 +6,7 @@ inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -133,7 +134,7 @@ def report(run_folder: str, output_root: Path) -> None:
     from ml4t_backtest.runner import RUNS
 
     folder = Path(run_folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # which takes a name that is too long for one that does not exist
         folder = output_root / RUNS / run_folder
     version = resolve_version(folder)
     _show_summary(folder.name, read_result(version))
