@@ -35,6 +35,7 @@ from ml4t_backtest.errors import ConfigError, StrategyError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.strategy.base import Strategy
 
 __all__ = [
     "OUTPUT_ROOT",
@@ -110,13 +111,17 @@ def check_determinism(config: str | Path | BacktestConfig) -> BacktestResult:
 
 
 def run_prepared(
-    config: BacktestConfig, prepared: Prepared, *, on_progress: Callable[[int], None] | None = None
+    config: BacktestConfig,
+    prepared: Prepared,
+    *,
+    strategy: Strategy | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> BacktestResult:
-    """Run a configuration's strategy over data that is prepared already."""
+    """Run a configuration's strategy, or another one in its place, over data that is prepared already."""
     components = build_components(config)
     engine = BacktestEngine(
         feed_of(config, prepared),
-        components.strategy,
+        components.strategy if strategy is None else strategy,
         initial_capital=config.backtest.initial_capital,
         slippage=components.slippage,
         commission=components.commission,
