@@ -1,4 +1,4 @@
-"""The command line: `ml4t-backtest demo | run | validate | prepare | report | ui`.
+"""The command line: `ml4t-backtest demo | run | validate | prepare | check-lookahead | report | ui`.
 
 A user's error ends with exit code 2 and the error's own text; `--debug` shows the traceback. Heavy imports happen
 inside the commands, so that `--help` is quick.
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ml4t_backtest.reporting.result import BacktestResult
 
 USER_ERROR = 2
+# Not 1, which is also what a crash of Python ends with.
+LOOK_AHEAD = 3
 _OUTPUT_VARIABLE = "ML4T_OUTPUT_ROOT"
 _output_root = click.option(
     "--output-root",
@@ -123,6 +125,38 @@ def prepare(dataset: str, output_root: Path) -> None:
     click.echo(f"{loaded.name}: {_described(prepared)}, every row checked")
     _show_findings(prepared.data_quality)
     click.echo(f"prepared  {prepared.version}")
+
+
+@main.command("check-lookahead")
+@click.argument("config")
+@click.option(
+    "--signals",
+    metavar="MODULE:FUNCTION",
+    help="Your function from data to signals (also file.py:function beside CONFIG): it is computed again on data "
+    "with another future.",
+)
+@click.option("--cuts", default=12, show_default=True, help="At how many moments past and future are parted.")
+def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
+    """Find out whether anything in CONFIG, or in its data, knows the future. Exit code 3 says that something does.
+
+    Prices, signals and context after many moments are cut off and exchanged for others; preparation and backtest up to
+    there must stay the same, to the bit. Values that came with the data are held against later bars.
+    """
+    from ml4t_backtest.config.components import load_function
+    from ml4t_backtest.config.loader import load_config
+    from ml4t_backtest.lookahead.check import check_lookahead as check
+    from ml4t_backtest.reporting.terminal import show_columns
+
+    loaded = load_config(config)
+    pipeline = None if signals is None else load_function(signals, loaded.folder)
+    with _progress("Living other futures") as on_progress:
+        report = check(loaded, pipeline=pipeline, cuts=cuts, on_progress=on_progress)
+    if report.leaks:
+        show_columns(report.COLUMNS, [leak.cells() for leak in report.leaks])
+    for line in report.lines():
+        click.echo(line)
+    if not report.is_clean:
+        sys.exit(LOOK_AHEAD)
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,34 @@ class Bars:
     closed: Integers
     opened: Integers | None
 
-    def table(self, expressions: dict[str, pl.Expr]) -> Floats:
-        """Return expressions over the bars as columns; not a number where they have no value."""
-        return self.frame.select(**expressions).select(pl.all().cast(pl.Float64)).to_numpy()
+    @property
+    def close(self) -> Floats:
+        """Their closes."""
+        return self.frame["close"].to_numpy()
+
+    @cached_property
+    def past(self) -> Floats:
+        """What is known at each close, one column each; not a number where there is none."""
+        return self._table(past())
+
+    @cached_property
+    def ahead(self) -> Floats:
+        """What lies ahead of each close."""
+        return self._table({str(number): each.value for number, each in enumerate(ahead())})
+
+    @cached_property
+    def past_parts(self) -> Floats:
+        """The past parts of `ahead`, column by column; 0 where there are none."""
+        parts = (pl.lit(0.0) if each.past_part is None else each.past_part for each in ahead())
+        return self._table({str(number): part for number, part in enumerate(parts)})
+
+    @cached_property
+    def leads(self) -> Floats:
+        """The returns of the next bars."""
+        return self._table({str(lead): _RETURN.shift(-lead) for lead in range(1, LEADS + 1)})
+
+    def _table(self, expressions: dict[str, pl.Expr]) -> Floats:
+        return self.frame.with_columns(**expressions).select(pl.col(list(expressions)).cast(pl.Float64)).to_numpy()
 
 
 @dataclass(frozen=True)
@@ -94,11 +119,6 @@ def past() -> dict[str, pl.Expr]:
 def ahead() -> tuple[Ahead, ...]:
     """Return what signals that look ahead are made of, in units of the last close."""
     return (*_earned(), *_next_bar(), *_later_windows())
-
-
-def leads() -> dict[str, pl.Expr]:
-    """Return the returns of the next bars, one by one: any linear window that reaches forward is a sum of them."""
-    return {f"return {lead} later": _RETURN.shift(-lead) for lead in range(1, LEADS + 1)}
 
 
 def _earned() -> Iterator[Ahead]:

@@ -94,7 +94,9 @@ def _side_by_side(one: Outcome, other: Outcome, cut: int) -> tuple[pl.DataFrame,
     if ours.select(keys).equals(theirs.select(keys)):
         return ours, theirs
     all_keys = pl.concat([ours.select(keys), theirs.select(keys)]).unique(maintain_order=True).sort(keys)
-    beside = (all_keys.join(rows, on=keys, how="left", nulls_equal=True, maintain_order="left") for rows in (ours, theirs))
+    beside = (
+        all_keys.join(rows, on=keys, how="left", nulls_equal=True, maintain_order="left") for rows in (ours, theirs)
+    )
     return next(beside), next(beside)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -13,13 +14,16 @@ from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.data.universe import IN_UNIVERSE
 from ml4t_backtest.lookahead.building import call_with
-from ml4t_backtest.lookahead.comparing import Outcome
+from ml4t_backtest.lookahead.comparing import ALL_ALONG, Outcome
+from ml4t_backtest.lookahead.delivered import Delivered, Prices
 from ml4t_backtest.lookahead.futures import FUTURES
-from ml4t_backtest.lookahead.records import result_outcomes
-from ml4t_backtest.lookahead.timed import TimedTable
+from ml4t_backtest.lookahead.records import decisions_of, result_outcomes
+from ml4t_backtest.lookahead.timed import TimedTable, value_columns
 from ml4t_backtest.lookahead.watching import Watched
 from ml4t_backtest.lookahead.worlds import Staged, World
+from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.runner import (
     RAW_KINDS,
     RawKind,
@@ -31,24 +35,31 @@ from ml4t_backtest.runner import (
 )
 from ml4t_backtest.strategy.base import Strategy
 
-# What a run is shown after a cut: more than an engine reads at once, and than most strategies would dare to ask for.
+# What a run is shown after a cut: more than an engine reads at once.
 _AFTERMATH = timedelta(days=45)
-Validated = Mapping[RawKind, Mapping[str, pl.DataFrame]]
+# The end of the data is no exit here, states are recorded at every slice, and doubtful data is refused elsewhere: the
+# future may be doubtful.
+_CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "execution": {"end_of_data": "mark"},
+    "reporting": {"state_frequency": "slice"},
+    "data": {"validation": "fast"},
+}
+Tables = Mapping[str, pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The tables of a data set, as they are and as they became known.
+    """The tables of a data set.
 
     Attributes:
         dataset: The data set.
-        raw: Table name -> rows as the source has them.
-        validated: The same under this package's names and instants.
+        raw: Its tables as the source has them, by kind and name.
+        validated: The same under this package's names and instants, rows in the same order.
     """
 
     dataset: DatasetConfig
-    raw: Mapping[RawKind, Mapping[str, pl.DataFrame]]
-    validated: Validated
+    raw: Mapping[RawKind, Tables]
+    validated: Mapping[RawKind, Tables]
 
     @classmethod
     def read(cls, dataset: DatasetConfig) -> Sources:
@@ -73,13 +84,31 @@ class Sources:
         tables = {
             name: self._timed(name, table, table) for named in self.validated.values() for name, table in named.items()
         }
-        alone = {kind: tables[f"{kind}_0"] for kind in ("signals", "context") if len(self.validated[kind]) == 1}
+        alone = {kind: tables[f"{kind}_0"] for kind in ("signals", "context") if f"{kind}_1" not in tables}
         return {**tables, **alone}
 
-    def prepare(self, raw: Mapping[str, pl.DataFrame]) -> PreparedData:
-        """Return the prepared data that comes of other raw tables."""
-        names = {kind: tables.keys() for kind, tables in self.raw.items()}
-        given = {kind: {name: raw[name] for name in names[kind]} for kind in RAW_KINDS}
+    def delivered(self) -> Iterator[Delivered]:
+        """Yield the columns that were computed elsewhere: signals, context, and indicators that came with the bars."""
+        kinds: tuple[RawKind, RawKind] = ("signals", "context")
+        for kind in kinds:
+            for rows in self.validated[kind].values():
+                known = instants(rows["available_at"])
+                yield from (Delivered.of(kind, name, rows, known) for name in value_columns(rows))
+        bars = self.validated["prices"]["prices"]
+        closed = instants(bars["timestamp"])
+        yield from (Delivered.of("prices", name, bars, closed) for name in self.dataset.prices.indicators)
+
+    def prices(self) -> Prices:
+        """Return the bars that they are held against."""
+        bars = self.validated["prices"]["prices"]
+        return Prices(bars, instants(bars["timestamp"]), instants(bars["open_instant"]))
+
+    def prepare(self, raw: Tables | None = None) -> PreparedData:
+        """Return the prepared data that comes of the raw tables, or of others in their place."""
+        given = {
+            kind: {name: table if raw is None else raw[name] for name, table in tables.items()}
+            for kind, tables in self.raw.items()
+        }
         return prepare_validated(
             self.dataset, {kind: validated_tables(self.dataset, kind, given[kind]) for kind in RAW_KINDS}
         )
@@ -106,67 +135,69 @@ class ConfiguredWorlds:
         """Take a configuration.
 
         Args:
-            config: What to run. The end of the data is no exit here, states are recorded at every slice, and doubtful
-                data is refused elsewhere: the future may be doubtful.
+            config: What to run.
             sources: Its tables.
             strategy: Makes the strategy from prepared frames that its parameters name, instead of the configuration.
         """
-        changes = {"execution": {"end_of_data": "mark"}, "reporting": {"state_frequency": "slice"}}
-        changes["data"] = {"validation": "fast"}
-        sections = {name: getattr(config, name).model_copy(update=change) for name, change in changes.items()}
+        sections = {name: getattr(config, name).model_copy(update=changes) for name, changes in _CHANGES.items()}
         self._config = config.model_copy(update=sections)
-        self._sources = sources
         self._strategy = strategy
         self._begins: int | None = None
+        self._decided: list[Delivered] = []
+        self.name = config.name
+        self.sources = sources
 
     def real(self) -> list[Staged]:
         """Return what comes out of the world as it is: prepared tables, then the records of the run."""
-        prepared = self._sources.prepare({name: rows for each in self._sources.raw.values() for name, rows in each.items()})
-        outcomes = [*self._prepared(prepared), *self._run(prepared)]
-        states = next(outcome for _, outcome in outcomes if outcome.name == "portfolio_states")
-        self._begins = int(states.known[0])
-        return outcomes
+        prepared = self.sources.prepare()
+        result, requests = self._run(prepared)
+        self._begins = int(instants(result.portfolio_states["timestamp"])[0])
+        bars = prepared.asset_data
+        self._decided = [decisions_of(result)]
+        if IN_UNIVERSE in prepared.indicators:
+            self._decided.append(Delivered.of("asset_data", IN_UNIVERSE, bars, instants(bars["decision_instant"])))
+        return [*_prepared(prepared), *_written(result, requests)]
+
+    def delivered(self) -> list[Delivered]:
+        """Return what only the bars can be asked about: delivered columns, membership, and the orders of the run."""
+        return [*self.sources.delivered(), *self._decided]
 
     def live(self, world: World) -> Iterator[Staged]:
         """Yield what comes out of another world.
 
         A run costs more than a preparation: it is done without a future, and with one of the others, each in turn.
         """
-        prepared = self._sources.prepare(world.tables)
-        yield from self._prepared(prepared)
+        prepared = self.sources.prepare(world.tables)
+        yield from _prepared(prepared)
         turn = FUTURES[1 + world.number % (len(FUTURES) - 1)]
         if self._begins is not None and world.cut >= self._begins and world.future in ("cut off", turn):
-            yield from self._run(prepared, until=world.cut)
+            yield from _written(*self._run(_ending(prepared, world.cut)))
 
-    def _prepared(self, prepared: PreparedData) -> Iterator[Staged]:
-        keys = {"asset_data": ("timestamp", "symbol"), "context_data": ("timestamp",)}
-        for name, key in keys.items():
-            table = prepared.tables()[name]
-            yield "preparation", Outcome(name, table, instants(table["decision_instant"]), key)
-
-    def _run(self, prepared: PreparedData, until: int | None = None) -> Iterator[Staged]:
-        strategy = self._built(prepared)
-        watched = Watched(strategy)
-        shown = prepared if until is None else _ending(prepared, until)
-        result = run_prepared(self._config, shown, strategy=strategy)
-        for outcome in result_outcomes(result, watched.frame(result.orders)):
-            yield "engine", outcome
-
-    def _built(self, prepared: PreparedData) -> Strategy:
+    def _run(self, prepared: PreparedData) -> tuple[BacktestResult, pl.DataFrame]:
+        """Return the records of a run, and what its strategy asked for."""
         if self._strategy is None:
-            return build_components(self._config).strategy
-        built: Strategy = call_with(self._strategy, {**prepared.tables()}, "strategy")
-        return built
+            strategy = build_components(self._config).strategy
+        else:
+            strategy = call_with(self._strategy, prepared.tables(), "strategy")
+        watched = Watched(strategy)
+        result = run_prepared(self._config, prepared, strategy=strategy)
+        return result, watched.frame(result.orders)
+
+
+def _prepared(prepared: PreparedData) -> Iterator[Staged]:
+    keys = {"asset_data": ("timestamp", "symbol"), "context_data": ("timestamp",)}
+    for name, key in keys.items():
+        table = prepared.tables()[name]
+        yield "preparation", Outcome(name, table, instants(table["decision_instant"]), key)
+
+
+def _written(result: BacktestResult, requests: pl.DataFrame) -> Iterator[Staged]:
+    yield from (("engine", outcome) for outcome in result_outcomes(result, requests))
 
 
 def _ending(prepared: PreparedData, cut: int) -> PreparedData:
     """Return prepared data that ends some weeks after a cut."""
-    shown = pl.col("timestamp") <= to_datetime(cut) + _AFTERMATH
-    return PreparedData(
-        prepared.asset_data.filter(shown),
-        prepared.context_data.filter(shown),
-        prepared.corporate_actions,
-        prepared.signals,
-        prepared.indicators,
-        prepared.context,
-    )
+    last = to_datetime(cut) + _AFTERMATH if cut < -ALL_ALONG else datetime.max.replace(tzinfo=UTC)
+    shown = pl.col("timestamp") <= last
+    bars, context = prepared.asset_data.filter(shown), prepared.context_data.filter(shown)
+    return replace(prepared, asset_data=bars, context_data=context)

@@ -53,10 +53,10 @@ def _changes(table: Outcome) -> np.ndarray:
     rows = table.frame.with_columns(table.known.alias("known at")).sort(*by, "known at", maintain_order=True)
     found: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
     for name in table.values:
-        changed = rows.select((pl.col(name).ne_missing(pl.col(name).shift(1).over(by or 1))).alias("c"))["c"]
-        if changed.any() and changed.mean() < 0.5:
-            rows_of = changed.arg_true().cast(pl.Int64).to_numpy()
-            found += [rows["known at"].to_numpy()[np.maximum(rows_of + step, 0)] for step in (0, -1)]
+        before = pl.col(name).shift(1).over(by or 1)
+        changed = np.flatnonzero(rows.select(pl.col(name).ne_missing(before)).to_series().to_numpy())
+        if len(changed) < rows.height / 2:
+            found += [rows["known at"].to_numpy()[np.maximum(changed + step, 0)] for step in (0, -1)]
     return np.concatenate(found)
 
 

@@ -10,15 +10,17 @@ import polars as pl
 
 from ml4t_backtest.core.instants import to_datetime
 from ml4t_backtest.lookahead.bar_features import Bars
-from ml4t_backtest.lookahead.foresight import Foresight, Seen, foresight
+from ml4t_backtest.lookahead.foresight import Foresight, foresight
 from ml4t_backtest.lookahead.held import held_foresight
 from ml4t_backtest.lookahead.report import Leak, Stage
+from ml4t_backtest.lookahead.seen import Seen
+from ml4t_backtest.lookahead.timed import TimedTable, value_columns
 from ml4t_backtest.lookahead.whole_history import AHEAD, BESIDE, marks
 
 # Enough to be sure, and quick: the symbols with most rows, and so many rows and bars of each.
 _SYMBOLS, _ROWS, _BARS = 8, 1_500, 6_000
 _DAY = 86_400_000_000
-_MARKET = "the market"
+_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,7 @@ class Delivered:
         """Take a column of a table with the moments at which its rows became known."""
         symbol = pl.col("symbol").cast(pl.String) if "symbol" in frame.columns else pl.lit(None, pl.String)
         value = pl.col(name).cast(pl.Float64, strict=False)
-        rows = frame.select(
-            symbol=symbol, time="timestamp", known=known, value=pl.when(value.is_finite()).then(value)
-        )
+        rows = frame.select(symbol=symbol, time="timestamp", known=known, value=pl.when(value.is_finite()).then(value))
         return cls(table, name, rows.drop_nulls("value").sort("symbol", "known", maintain_order=True))
 
 
@@ -54,25 +54,28 @@ class Prices:
 
     def __init__(self, prices: pl.DataFrame, closed: pl.Series, opened: pl.Series | None) -> None:
         """Take bars in any order, with when they closed and opened, microseconds since 1970 UTC."""
-        columns = ("open", "high", "low", "close", "volume")
         bars = prices.select(
             pl.col("symbol").cast(pl.String),
-            *(pl.col(name).cast(pl.Float64) for name in columns),
+            *(pl.col(name).cast(pl.Float64) for name in _COLUMNS),
             closed=closed,
             opened=closed.rename("opened") if opened is None else opened,
         ).sort("symbol", "closed")
         daily = _by_day(bars)
         self._has_opens = opened is not None
+        self._made: dict[tuple[int, str], Bars] = {}
         self.frequencies = [bars] if daily.height > bars.height / 2 else [bars, daily]
 
     def by_symbol(self, bars: pl.DataFrame, symbols: Sequence[str]) -> dict[str, Bars]:
-        """Return the first bars of some symbols."""
-        wanted = bars.filter(pl.col("symbol").is_in(list(symbols)))
-        parts = wanted.partition_by("symbol", as_dict=True, maintain_order=True)
-        return {str(symbol): self._bars(part.head(_BARS)) for (symbol,), part in parts.items()}
+        """Return the first bars of some symbols; the same objects each time."""
+        place = next(number for number, each in enumerate(self.frequencies) if each is bars)
+        for symbol in symbols:
+            if (place, symbol) not in self._made:
+                rows = bars.filter(pl.col("symbol") == symbol).head(_BARS)
+                self._made[place, symbol] = self._bars(rows)
+        return {symbol: made for symbol in symbols if len((made := self._made[place, symbol]).closed)}
 
     def market(self, bars: pl.DataFrame) -> Bars:
-        """Return the bars of all symbols together: each bar's prices are the mean of theirs, against the close before."""
+        """Return the bars of all symbols together: prices are means of theirs, against the close before."""
         before = pl.col("close").shift(1).over("symbol")
         moved = bars.with_columns(pl.col("open", "high", "low", "close") / before).drop_nulls("close")
         together = moved.group_by("closed", maintain_order=True).agg(
@@ -85,7 +88,31 @@ class Prices:
 
     def _bars(self, rows: pl.DataFrame) -> Bars:
         opened = rows["opened"].to_numpy() if self._has_opens else None
-        return Bars(rows.select("open", "high", "low", "close", "volume"), rows["closed"].to_numpy(), opened)
+        return Bars(rows.select(_COLUMNS), rows["closed"].to_numpy(), opened)
+
+
+def prices_in(tables: Mapping[str, TimedTable]) -> Prices | None:
+    """Return the bars of the table `prices`; None where it has no closes."""
+    table = tables.get("prices")
+    if table is None or table.known is None or "close" not in table.frame.columns:
+        return None
+    frame = table.frame
+    absent = {name: pl.col("close") for name in ("open", "high", "low") if name not in frame.columns}
+    absent |= {name: pl.lit(only) for name, only in (("volume", 0.0), ("symbol", "")) if name not in frame.columns}
+    return Prices(
+        frame.with_columns(**absent), table.later.get("close", table.known), table.known if table.later else None
+    )
+
+
+def delivered_in(tables: Mapping[str, TimedTable]) -> list[Delivered]:
+    """Return the number columns of the tables that are called signals or context."""
+    return [
+        Delivered.of(name, column, table.frame, table.known)
+        for name, table in tables.items()
+        if name.startswith(("signals", "context")) and table.known is not None and "timestamp" in table.frame.columns
+        for column in value_columns(table.frame)
+        if table.frame.schema[column].is_numeric() or table.frame.schema[column] == pl.Boolean
+    ]
 
 
 def examine(columns: Sequence[Delivered], prices: Prices) -> tuple[list[Leak], list[str]]:
@@ -123,7 +150,11 @@ def _all_seen(column: Delivered, prices: Prices) -> Iterator[list[Seen]]:
     """Yield a column beside the bars of its symbols, or one of the market beside the market and beside each symbol."""
     of_market = column.rows["symbol"].null_count() > 0
     for bars in prices.frequencies:
-        counts = (bars if of_market else column.rows)["symbol"].value_counts().sort("count", "symbol", descending=[True, False])
+        counts = (
+            (bars if of_market else column.rows)["symbol"]
+            .value_counts()
+            .sort("count", "symbol", descending=[True, False])
+        )
         by_symbol = prices.by_symbol(bars, counts["symbol"].head(_SYMBOLS).to_list())
         if of_market:
             rows = column.rows
@@ -144,7 +175,7 @@ def _seen(rows: pl.DataFrame, bars: Bars) -> Seen | None:
 
 
 def _beside(column: Delivered, bars: pl.DataFrame) -> pl.DataFrame:
-    """Return the values with what was known of their bars, and what came after them; nothing for values of the market."""
+    """Return the values with what was known of their bars and what came after; nulls for values of the market."""
     rows = column.rows.select("symbol", "known", "value")
     if column.rows["symbol"].null_count():
         return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in (*BESIDE, *AHEAD))
@@ -157,15 +188,19 @@ def _beside(column: Delivered, bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_day(bars: pl.DataFrame) -> pl.DataFrame:
-    return bars.group_by("symbol", pl.col("closed") // _DAY, maintain_order=True).agg(
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col("volume").sum(),
-        pl.col("closed").last().alias("last"),
-        pl.col("opened").first(),
-    ).with_columns(closed="last")
+    return (
+        bars.group_by("symbol", pl.col("closed") // _DAY, maintain_order=True)
+        .agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("volume").sum(),
+            pl.col("closed").last().alias("last"),
+            pl.col("opened").first(),
+        )
+        .with_columns(closed="last")
+    )
 
 
 def _leak(column: Delivered, how: str, rows: int) -> Leak:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import polars as pl
 
-from ml4t_backtest.lookahead.bar_features import Ahead, Bars, Floats, Integers, ahead, leads, past
+from ml4t_backtest.lookahead.bar_features import LEADS, Floats, ahead
+from ml4t_backtest.lookahead.seen import Booleans, Past, Seen, Stacked, ranks
 
 # Share of what the past leaves open: from here on a return that lies ahead was computed, not predicted ...
 COMPUTED = 0.9
@@ -22,31 +23,18 @@ REMARKABLE = 0.5
 # For what is no return (volumes, ranges, windows) nothing but the very same number will do: the calendar, and the
 # bars that a window shares with the past, predict such things well.
 SAME = 1.0 - 1e-6
+# What least squares leaves of something that it explains is rounding, or the bend of a curve.
+EXPLAINED = 1e-6
+# Less than this left open of a value tells nothing of what it is made of ...
+_OPEN = 0.02
+# ... and returns that follow from the past are known to a good model, honestly.
+_UNCERTAIN = 0.1
 _FEWEST_ROWS = 60
+# Stretches of time that do not overlap; below that, two slow series go together by chance.
 _INDEPENDENT = 30
-EXPLAINED = 1e-10
-_FEW_VALUES = 20
-_MISPLACED = 0.01
 _LONG = 5
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Values of one symbol beside its bars.
-
-    Attributes:
-        values: Value per row.
-        bars: The symbol's bars.
-        at: Per row, number of the last bar that was over when the row became known.
-        known: Per row, when that was, microseconds since 1970 UTC.
-        of_market: Whether they are about the market and not about the symbol.
-    """
-
-    values: Floats
-    bars: Bars
-    at: Integers
-    known: Integers
-    of_market: bool = False
+# Labels: so few values, each so often, and so few of them in the wrong place.
+_FEW_VALUES, _EACH, _MISPLACED = 20, 10, 0.01
 
 
 @dataclass(frozen=True)
@@ -67,172 +55,133 @@ class Foresight:
 
     def sentence(self) -> str:
         """Return the finding in words."""
-        share = "all" if self.share > SAME else f"{self.share:.1%}"
+        share = "all" if self.share >= SAME else f"{self.share:.1%}"
         return f"{share} of what earlier bars leave open is {self.what} (over {self.rows:,} rows)"
 
 
 def foresight(seen: Sequence[Seen]) -> Foresight | None:
     """Return what lies ahead and explains a column best, if that is a leak or remarkable."""
-    found = sorted(_all(seen), key=lambda each: (not each.is_certain, -round(each.share, 6)))
+    if not seen:
+        return None
+    found = sorted(_all(Stacked(seen)), key=lambda each: (not each.is_certain, -round(each.share, 6)))
     return found[0] if found else None
 
 
-def _all(seen: Sequence[Seen]) -> Iterator[Foresight]:
-    if not seen:
+def _all(stacked: Stacked) -> Iterator[Foresight]:
+    forms = stacked.forms()
+    # What lies far ahead is not known of the last rows: what lies near is looked for in all.
+    for chosen in _by_horizon():
+        yield from _explained(stacked, forms, chosen, by_rank=False)
+        returns = [number for number in chosen if ahead()[number].is_return]
+        yield from _explained(stacked, ranks(stacked.values)[:, None], returns, by_rank=True)
+        yield from _sorted(stacked, returns)
+    yield from _summed(stacked, forms)
+
+
+@cache
+def _by_horizon() -> tuple[list[int], list[int]]:
+    near = [number for number, each in enumerate(ahead()) if each.horizon <= _LONG]
+    return near, [number for number in range(len(ahead())) if number not in near]
+
+
+def _explained(stacked: Stacked, forms: Floats, chosen: list[int], *, by_rank: bool) -> Iterator[Foresight]:
+    """Yield what lies ahead and explains what the past leaves of the values, in any of their forms."""
+    rows = stacked.has_past & np.isfinite(stacked.ahead[:, chosen]).all(axis=1)
+    if rows.sum() < max(_FEWEST_ROWS, 2 * stacked.past.shape[1]):
         return
-    stacked = _Stacked(seen)
-    for long in (False, True):
-        chosen = [number for number, each in enumerate(ahead()) if (each.horizon > _LONG) == long]
-        for values, by_rank in stacked.forms():
-            yield from stacked.explained(values, chosen, by_rank)
-        yield from stacked.sorted_by(chosen)
-    for values, by_rank in stacked.forms():
-        if not by_rank:
-            yield from stacked.by_leads(values)
+    before, lies_ahead = stacked.past[rows], stacked.ahead[rows][:, chosen]
+    if by_rank:
+        before, lies_ahead = (np.apply_along_axis(ranks, 0, each) for each in (before, lies_ahead))
+    past = Past(before)
+    values, is_open = past.leaves(forms[rows])
+    later, uncertain = past.leaves(lies_ahead)
+    parts, _ = past.leaves(stacked.past_parts[rows][:, chosen])
+    for value, part_open in zip(values.T, is_open, strict=True):
+        shares = shares_of(value, later, parts)
+        for number, share, part_uncertain in zip(chosen, shares, uncertain, strict=True):
+            yield from _Judge(stacked, rows, part_open, part_uncertain).judge(number, float(share))
 
 
-class _Stacked:
-    """The rows of all symbols below each other, with what lies before and ahead of each."""
+def _sorted(stacked: Stacked, chosen: list[int]) -> Iterator[Foresight]:
+    """Yield returns ahead that put values of which there are few in order: labels."""
+    _, count = np.unique(stacked.values, return_counts=True)
+    if not 2 <= len(count) <= _FEW_VALUES or count.min() < _EACH:
+        return
+    for number in chosen:
+        rows = stacked.has_past & np.isfinite(stacked.ahead[:, number])
+        values, lies_ahead = stacked.values[rows], stacked.ahead[rows, number]
+        if len(values) < _FEWEST_ROWS or len(np.unique(lies_ahead)) <= _FEW_VALUES:
+            continue
+        ordered, sorted_ = values[np.argsort(lies_ahead, kind="stable")], np.sort(values)
+        wrong = min(float((ordered != sorted_[::step]).mean()) for step in (1, -1))
+        if wrong <= _MISPLACED:
+            _, uncertain = Past(stacked.past[rows]).leaves(lies_ahead[:, None])
+            yield from _Judge(stacked, rows, 1.0, float(uncertain[0])).judge(number, 1.0 - wrong, "a step of ")
 
-    def __init__(self, seen: Sequence[Seen]) -> None:
-        self._symbol = np.repeat(np.arange(len(seen)), [len(each.values) for each in seen])
-        self._values = np.concatenate([each.values for each in seen])
-        self._times = np.concatenate([each.known for each in seen])
-        self._close = self._gather(seen, {"close": pl.col("close")})[:, 0]
-        self._past = np.column_stack([self._gather(seen, past()), _pending_open(seen), *_own_past(seen)])
-        self._ahead = self._gather(seen, {str(number): each.value for number, each in enumerate(ahead())})
-        parts = {str(number): each.past_part for number, each in enumerate(ahead()) if each.past_part is not None}
-        self._part_of = {int(name): place for place, name in enumerate(parts)}
-        self._parts = self._gather(seen, parts)
-        self._leads = self._gather(seen, leads())
-        self._known = np.isfinite(self._past).all(axis=1)
 
-    def _gather(self, seen: Sequence[Seen], expressions: dict[str, pl.Expr]) -> Floats:
-        return np.vstack([each.bars.table(expressions)[each.at] for each in seen])
+def _summed(stacked: Stacked, forms: Floats) -> Iterator[Foresight]:
+    """Yield that the values are a window over later bars, of whatever weights."""
+    rows = stacked.has_past & np.isfinite(stacked.leads).all(axis=1)
+    explaining = stacked.past.shape[1] + LEADS
+    degrees = int(rows.sum()) - explaining - 1
+    if degrees < 2 * explaining:
+        return
+    past = Past(stacked.past[rows])
+    before, is_open = past.leaves(forms[rows])
+    after, _ = Past(np.column_stack([stacked.past[rows], stacked.leads[rows]])).leaves(forms[rows])
+    _, uncertain = past.leaves(stacked.leads[rows])
+    for left, still_left, part_open in zip((before**2).sum(axis=0), (after**2).sum(axis=0), is_open, strict=True):
+        # So many numbers explain something of anything: what they would explain by chance is taken off.
+        share = 1.0 - still_left / degrees / (left / (degrees + LEADS)) if left > 0.0 else 0.0
+        yield from _Judge(stacked, rows, part_open, float(uncertain.mean())).judge(None, float(share))
 
-    def forms(self) -> Iterator[tuple[Floats, bool]]:
-        """Yield the values as they are, in units of the close, on one scale for all symbols, and as ranks."""
-        yield self._values, False
-        yield self._values / self._close, False
-        if self._symbol[-1]:
-            yield self._standardised(), False
-        yield _ranks(self._values), True
 
-    def _standardised(self) -> Floats:
-        scaled = np.empty_like(self._values)
-        for symbol in range(int(self._symbol[-1]) + 1):
-            own = self._symbol == symbol
-            values = self._values[own]
-            scaled[own] = (values - values.mean()) / (values.std() or 1.0)
-        return scaled
+@dataclass(frozen=True)
+class _Judge:
+    """Says what a share means.
 
-    def explained(self, values: Floats, chosen: Sequence[int], by_rank: bool) -> Iterator[Foresight]:
-        """Yield what lies ahead and explains what the past leaves of the values."""
-        chosen = [number for number in chosen if ahead()[number].is_return or not by_rank]
-        rows = self._known & np.isfinite(self._ahead[:, chosen]).all(axis=1)
-        if rows.sum() < max(_FEWEST_ROWS, 2 * self._past.shape[1]):
+    Attributes:
+        stacked: The rows.
+        rows: Those that were looked at.
+        is_open: Part of the values that the past does not explain.
+        uncertain: The same of what lies ahead.
+    """
+
+    stacked: Stacked
+    rows: Booleans
+    is_open: float
+    uncertain: float
+
+    def judge(self, number: int | None, share: float, how: str = "") -> Iterator[Foresight]:
+        """Yield a share that is too high for chance and for skill; number None is the sum of the leads."""
+        each = None if number is None else ahead()[number]
+        what = f"a sum of the next {LEADS} returns" if each is None else f"{how}{each.what}"
+        if min(self.is_open, self.uncertain) <= EXPLAINED:
             return
-        before, lying_ahead = self._past[rows], self._ahead[rows][:, chosen]
-        if by_rank:
-            before, lying_ahead = (np.apply_along_axis(_ranks, 0, each) for each in (before, lying_ahead))
-        parts = [self._part_of[number] for number in chosen if number in self._part_of]
-        open_values, left = left_open(before, np.column_stack([values[rows], lying_ahead, self._parts[rows][:, parts]]))
-        if left[0] <= EXPLAINED:
-            return
-        place_of = {number: 1 + len(chosen) + place for place, number in enumerate(n for n in chosen if n in self._part_of)}
-        for place, number in enumerate(chosen, start=1):
-            if left[place] <= EXPLAINED:
-                continue
-            share = share_of(open_values[:, 0], open_values[:, place], open_values[:, place_of[number]] if number in place_of else None)
-            yield from self._judged(ahead()[number], share, rows)
-
-    def sorted_by(self, chosen: Sequence[int]) -> Iterator[Foresight]:
-        """Yield returns ahead that put values of which there are few in order: labels."""
-        distinct, count = np.unique(self._values, return_counts=True)
-        if not 2 <= len(distinct) <= _FEW_VALUES or count.min() < 10:
-            return
-        for number in chosen:
-            each = ahead()[number]
-            rows = np.isfinite(self._ahead[:, number])
-            if not each.is_return or rows.sum() < _FEWEST_ROWS or len(np.unique(self._ahead[rows, number])) <= _FEW_VALUES:
-                continue
-            values = self._values[rows]
-            ordered = values[np.argsort(self._ahead[rows, number], kind="stable")]
-            wrong = min(float((ordered != np.sort(values)[::step]).mean()) for step in (1, -1))
-            if wrong <= _MISPLACED and self._independent(rows, each.horizon):
-                yield Foresight(f"a step of {each.what}", 1.0 - wrong, int(rows.sum()), True)
-
-    def by_leads(self, values: Floats) -> Iterator[Foresight]:
-        """Yield that the values are a window over later bars, of whatever weights."""
-        rows = self._known & np.isfinite(self._leads).all(axis=1) & np.isfinite(values)
-        degrees = rows.sum() - self._past.shape[1] - self._leads.shape[1] - 1
-        if degrees < 2 * (self._past.shape[1] + self._leads.shape[1]):
-            return
-        target = values[rows][:, None]
-        before, left = left_open(self._past[rows], target)
-        if left[0] <= EXPLAINED:
-            return
-        after, _ = left_open(np.column_stack([self._past[rows], self._leads[rows]]), target)
-        # As many numbers explain something of anything: what they would by chance is taken off.
-        share = 1.0 - (after**2).sum() / degrees / ((before**2).sum() / (degrees + self._leads.shape[1]))
-        every = Ahead(f"a sum of the next {self._leads.shape[1]} returns", pl.lit(None), None, True, 1)
-        yield from self._judged(every, float(share), rows)
-
-    def _judged(self, each: Ahead, share: float, rows: np.ndarray) -> Iterator[Foresight]:
-        counted = int(rows.sum())
         if share >= SAME:
-            yield Foresight(each.what, share, counted, True)
-        elif each.is_return and share >= REMARKABLE and self._independent(rows, each.horizon):
-            yield Foresight(each.what, share, counted, share >= COMPUTED)
+            yield Foresight(what, share, int(self.rows.sum()), True)
+        elif share >= REMARKABLE and self._means_something() and (each is None or each.is_return):
+            horizon = 1 if each is None else each.horizon
+            if self.stacked.moments(self.rows) >= _INDEPENDENT * horizon:
+                yield Foresight(what, share, int(self.rows.sum()), share >= COMPUTED)
 
-    def _independent(self, rows: np.ndarray, horizon: int) -> bool:
-        """Whether there are enough stretches of time that do not overlap: symbols move together, and so do horizons."""
-        return len(np.unique(self._times[rows])) >= _INDEPENDENT * horizon
-
-
-def _own_past(seen: Sequence[Seen]) -> list[Floats]:
-    """Return the two values before each: of a level that no bar tells of, they are the past."""
-    if not all(each.of_market for each in seen):
-        return []
-    lagged = ([np.append(np.full(lag, np.nan), each.values)[: len(each.values)] for each in seen] for lag in (1, 2))
-    return [np.concatenate(parts) for parts in lagged]
+    def _means_something(self) -> bool:
+        return self.is_open > _OPEN and self.uncertain > _UNCERTAIN
 
 
-def _pending_open(seen: Sequence[Seen]) -> Floats:
-    """Return the open of the bar that was under way when a row became known, in units of the close before it."""
-    found = []
-    for each in seen:
-        close, opened = (each.bars.frame[name].to_numpy() for name in ("close", "open"))
-        after = np.minimum(each.at + 1, len(close) - 1)
-        under_way = np.zeros(len(after), dtype=bool) if each.bars.opened is None else each.bars.opened[after] < each.known
-        found.append(np.where(under_way & (after > each.at), opened[after] / close[each.at], 1.0))
-    return np.concatenate(found)
+def shares_of(value: Floats, later: Floats, parts: Floats) -> Floats:
+    """Return which share of a value each column explains, after the part of it that lies in the past has done so.
 
-
-def left_open(explaining: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return what least squares leaves of the columns of `values`, and which part of their variation that is."""
-    spread = explaining.std(axis=0)
-    useful = explaining[:, spread > 1e-12 * np.abs(explaining).max(axis=0)]
-    basis, _ = np.linalg.qr((useful - useful.mean(axis=0)) / useful.std(axis=0))
-    centred = values - values.mean(axis=0)
-    left = centred - basis @ (basis.T @ centred)
-    left -= basis @ (basis.T @ left)
-    total = (centred**2).sum(axis=0)
-    return left, np.divide((left**2).sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
-
-
-def share_of(value: Floats, lies_ahead: Floats, part: Floats | None) -> float:
-    """Return which share of a value something explains, after the part of it that lies in the past has done so."""
-    if part is not None and (size := part @ part) > 0:
-        before = value @ value
-        value, lies_ahead = (each - part * (each @ part) / size for each in (value, lies_ahead))
-        if value @ value <= 1e-9 * before:
-            return 0.0
-    total = (value @ value) * (lies_ahead @ lies_ahead)
-    return float((value @ lies_ahead) ** 2 / total) if total > 0 else 0.0
-
-
-def _ranks(values: Floats) -> Floats:
-    """Return the ranks of values, equal ones in the middle of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2.0)[place]
+    Args:
+        value: What the past leaves of the value.
+        later: What the past leaves of something that lies ahead, one column each.
+        parts: The same of their past parts; 0 where there are none.
+    """
+    size = (parts**2).sum(axis=0)
+    scale = np.divide(1.0, size, out=np.zeros(len(size)), where=size > 0.0)
+    of_value, of_later = value @ parts, (later * parts).sum(axis=0)
+    values, laters = value @ value, (later**2).sum(axis=0)
+    value_left, later_left = values - of_value**2 * scale, laters - of_later**2 * scale
+    together = (value @ later - of_value * of_later * scale) ** 2
+    told = (value_left > EXPLAINED * values) & (later_left > EXPLAINED * laters)
+    return np.divide(together, value_left * later_left, out=np.zeros(len(size)), where=told)

@@ -77,14 +77,15 @@ def _other(column: pl.Series, future: Future, rng: np.random.Generator, together
     if not column.dtype.is_numeric():
         return column.gather(pl.Series(rng.permutation(column.len()))) if future == "noise" else column
     values = column.cast(pl.Float64)
-    spread = values.fill_nan(None).std() or 1.0
-    positive = not (values.fill_nan(None) < 0.0).any()
+    numbers = values.fill_nan(None).drop_nulls().to_numpy()
+    spread = float(numbers.std()) if len(numbers) else 0.0
+    positive = not (numbers < 0.0).any()
     if future == "noise" and positive:
         other = values * (np.exp(2 * _JITTER * rng.standard_normal(column.len())) if together is None else together)
     elif future == "noise":
-        other = pl.Series(spread * rng.standard_normal(column.len()))
+        other = pl.Series((spread or 1.0) * rng.standard_normal(column.len()))
     else:
-        other = values * _FACTORS[future] + (0.0 if positive else _SHIFTS[future] * spread)
+        other = values * _FACTORS[future] + (0.0 if positive else _SHIFTS[future] * (spread or 1.0))
     return _in_type_of(column, other)
 
 

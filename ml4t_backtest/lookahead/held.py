@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.lookahead.bar_features import Floats, Integers
-from ml4t_backtest.lookahead.foresight import EXPLAINED, SAME, Foresight, Seen, left_open, share_of
+from ml4t_backtest.lookahead.foresight import EXPLAINED, SAME, Foresight, shares_of
+from ml4t_backtest.lookahead.seen import Past, Seen
 
 _LAGS = 3
 _FEWEST_RUNS = 40
@@ -30,22 +31,25 @@ def held_foresight(seen: Sequence[Seen]) -> Foresight | None:
     """Return what the bars of each stretch tell at its end, if the value shows it from the beginning on."""
     runs = [_runs(each) for each in seen]
     held = [(each, starts, ends) for each, (starts, ends) in zip(seen, runs, strict=True) if len(starts)]
-    if not held or sum(len(starts) for _, starts, _ in held) > _LONGEST_PART * sum(len(each.values) for each, _, _ in held):
+    if not held or sum(len(starts) for _, starts, _ in held) > _LONGEST_PART * sum(
+        len(each.values) for each, _, _ in held
+    ):
         return None
     values = np.concatenate([each.values[starts] for each, starts, _ in held])
     close = np.concatenate([_column(each, "close")[each.at[starts]] for each, starts, _ in held])
     before = np.vstack([_before(each, starts) for each, starts, _ in held])
-    rows = np.isfinite(before).all(axis=1)
-    if rows.sum() < max(_FEWEST_RUNS, 2 * before.shape[1]):
+    there = np.isfinite(before).all(axis=1)
+    if there.sum() < max(_FEWEST_RUNS, 2 * before.shape[1]):
         return None
+    past = Past(before[there])
     for what, (name, statistic) in _AT_THE_END.items():
         at_the_end = np.concatenate([_at_the_end(each, starts, ends, name, statistic) for each, starts, ends in held])
         scale = 1.0 if name == "volume" else close
         for shown in (values / close, values):
-            left, part = left_open(before[rows], np.column_stack([shown, at_the_end / scale])[rows])
-            share = share_of(left[:, 0], left[:, 1], None) if min(part) > EXPLAINED else 0.0
+            left, part = past.leaves(np.column_stack([shown, at_the_end / scale])[there])
+            share = shares_of(left[:, 0], left[:, 1:], np.zeros_like(left[:, 1:]))[0] if min(part) > EXPLAINED else 0.0
             if share >= SAME:
-                return Foresight(f"{what} of the bars that show it", share, int(rows.sum()), True)
+                return Foresight(f"{what} of the bars that show it", float(share), int(there.sum()), True)
     return None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from ml4t_backtest.core.instants import instants
 from ml4t_backtest.lookahead.comparing import Outcome
+from ml4t_backtest.lookahead.delivered import Delivered
 from ml4t_backtest.reporting.result import BacktestResult
 
 _NUMBERS = ("fill_id", "order_id", "position_id", "trade_id", "status", "filled_quantity", "reason", "detail")
@@ -35,6 +37,17 @@ def result_outcomes(result: BacktestResult, requests: pl.DataFrame | None = None
         _written("cash_flows", result.cash_flows, "timestamp", ("timestamp", "symbol", "kind")),
         _written("portfolio_states", result.portfolio_states, "timestamp", ("timestamp",)),
     ]
+
+
+def decisions_of(result: BacktestResult) -> Delivered:
+    """Return the sides of the orders as a column: 1 to buy, -1 to sell; nobody times all of them rightly."""
+    orders = _without_protective(result.orders)
+    sides = orders.select(
+        "symbol",
+        timestamp="decision_timestamp",
+        side=pl.when(pl.col("side") == "buy").then(1.0).otherwise(-1.0),
+    )
+    return replace(Delivered.of("orders", "side", sides, instants(sides["timestamp"])), stage="engine")
 
 
 def _written(name: str, rows: pl.DataFrame, time: str, keys: Sequence[str]) -> Outcome:

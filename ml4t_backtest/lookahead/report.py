@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
@@ -41,7 +41,7 @@ class Leak:
     rows: int
 
     def cells(self) -> tuple[str, ...]:
-        """Return the leak as text, in the order of `COLUMNS`."""
+        """Return the leak as text, in the order of `LookaheadReport.COLUMNS`."""
         return (
             f"{self.table}.{self.column}",
             _moment(self.timestamp),
@@ -51,9 +51,6 @@ class Leak:
             "" if self.cut is None else _shown(self.after),
             f"{self.how} ({self.stage}, rows: {self.rows:,})",
         )
-
-
-COLUMNS = ("column", "first leaked", "symbol", "cut", "value", "with another future", "found by")
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,8 @@ class LookaheadReport:
     leaks: tuple[Leak, ...]
     checked: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    COLUMNS: ClassVar = ("column", "first leaked", "symbol", "cut", "value", "with another future", "found by")
 
     @property
     def is_clean(self) -> bool:
@@ -110,16 +109,20 @@ class LookaheadReport:
         who = f" on {first.symbol}" if first.symbol else ""
         return f"look-ahead: {first.table}.{first.column} leaks{when}{who}"
 
+    def lines(self) -> list[str]:
+        """Return what was looked at, what is to be noted, and the verdict, a sentence each."""
+        return [
+            *(f"checked  {line}" for line in self.checked),
+            *(f"note  {line}" for line in self.notes),
+            self.verdict(),
+        ]
+
     def __str__(self) -> str:
-        lines = [self.verdict()]
-        lines += ["  " + " | ".join(leak.cells()) for leak in self.leaks]
-        lines += [f"checked: {line}" for line in self.checked]
-        lines += [f"note: {line}" for line in self.notes]
-        return "\n".join(lines)
+        return "\n".join([*(" | ".join(leak.cells()) for leak in self.leaks), *self.lines()])
 
 
 _TIME = pl.Datetime("us", "UTC")
-_TYPES = {
+_TYPES: dict[str, Any] = {
     "stage": pl.String,
     "table": pl.String,
     "column": pl.String,

@@ -37,8 +37,9 @@ class TimedTable:
         """Return a table that tells by itself when its rows became known.
 
         A row is known from its `available_at` on, else from its `timestamp` on. A bar with an `open_instant` is there
-        from then on, its open is known just after it. Corporate actions (`ex_date`) and memberships (`start`, `end`) are known from the
-        beginning of their first day on, the end of a membership a day after it. A date stands for the end of its day.
+        from then on, its open is known just after it. Corporate actions (`ex_date`) and memberships (`start`, `end`)
+        are known from the beginning of their first day on, the end of a membership from the day after it on. A date
+        stands for the end of its day.
         """
         names = frame.columns
         if "ex_date" in names:
@@ -64,6 +65,10 @@ class TimedTable:
     def is_bars(self) -> bool:
         """Whether the rows are price bars."""
         return set(_PRICES) <= set(self.frame.columns)
+
+    def moments(self) -> list[pl.Series]:
+        """Return every series of moments at which something of it became known."""
+        return [] if self.known is None else [self.known, *self.later.values()]
 
     def cut_off(self, cut: int) -> pl.DataFrame:
         """Return what was known at a moment: later rows are gone, and a bar that is not over shows its open at most.

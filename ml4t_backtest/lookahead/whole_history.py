@@ -91,9 +91,10 @@ def _is_no_chance(test: _Test, parts: Sequence[pl.DataFrame]) -> bool:
 
 def _is_relative(values: pl.DataFrame) -> bool:
     """Whether the values of most moments have the same mean: each moment's are measured from one another."""
-    means = values.group_by("known").agg(pl.col("value").mean(), pl.len()).filter(pl.col("len") > 1)["value"]
-    spread = values["value"].std() or 1.0
-    return means.len() > 0 and float(((means - means.median()).abs() < 1e-6 * float(spread)).mean() or 0.0) > 0.5
+    moments = values.group_by("known").agg(pl.col("value").mean(), pl.len()).filter(pl.col("len") > 1)
+    means = moments["value"].to_numpy()
+    spread = values["value"].to_numpy().std()
+    return len(means) > 0 and bool((np.abs(means - np.median(means)) < 1e-6 * spread).mean() > 0.5)
 
 
 def _standardised(part: pl.DataFrame) -> str | None:
@@ -113,7 +114,7 @@ def _centred(part: pl.DataFrame) -> str | None:
 
 def _ranked(part: pl.DataFrame) -> str | None:
     values = part["value"].to_numpy()
-    steps, count = np.unique(np.round(np.diff(values), 12), return_counts=True)
+    _, count = np.unique(np.round(np.diff(values), 12), return_counts=True)
     # A counter takes the same step again and again.
     if len(np.unique(values)) < len(values) / 2 or count.max() > len(values) / 2:
         return None
@@ -169,10 +170,10 @@ def _encoded(part: pl.DataFrame) -> str | None:
         return None
     for what in (*AHEAD, *BESIDE):
         groups = part.drop_nulls(what).group_by("value").agg(pl.col(what).mean().alias("mean"), pl.len())
-        spread = part[what].std()
-        if groups["len"].min() in (None, 1) or not spread:
-            continue
-        if groups.height >= 3 and ((groups["mean"] - groups["value"]).abs() <= _EXACT * float(spread)).all():
+        told = part[what].drop_nulls().to_numpy()
+        exact = _EXACT * float(told.std()) if len(told) else 0.0
+        alone = groups["len"].min() in (None, 1)
+        if not alone and exact > 0.0 and ((groups["mean"] - groups["value"]).abs() <= exact).all():
             return what
     return None
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+
 from lookahead.data import day_of
 from lookahead.leaks import CLOSE, KEYS, NEXT_RETURN, PAST_RETURN, by_arrays, fitted, modelled, per_symbol, wide
 
@@ -92,7 +93,7 @@ def momentum_by_volatility(prices: pl.DataFrame) -> pl.DataFrame:
 
 @clean
 def breakout(prices: pl.DataFrame) -> pl.DataFrame:
-    return per_symbol(prices, (CLOSE > pl.col("high").rolling_max(20).shift(1)).cast(pl.Int8))
+    return per_symbol(prices, (pl.col("high").rolling_max(20).shift(1) < CLOSE).cast(pl.Int8))
 
 
 @clean
@@ -219,9 +220,7 @@ def forward_fill(prices: pl.DataFrame) -> pl.DataFrame:
 def figures_as_published(prices: pl.DataFrame, earnings: pl.DataFrame) -> pl.DataFrame:
     right = earnings.sort("available_at").select("symbol", "available_at", signal="eps")
     left = prices.select(*KEYS).sort("timestamp")
-    joined = left.join_asof(
-        right, left_on="timestamp", right_on="available_at", by="symbol", check_sortedness=False
-    )
+    joined = left.join_asof(right, left_on="timestamp", right_on="available_at", by="symbol", check_sortedness=False)
     return joined.select(*KEYS, "signal")
 
 
@@ -230,7 +229,8 @@ def week_labelled_right(prices: pl.DataFrame) -> pl.DataFrame:
     week = pl.col("timestamp").dt.truncate("1w")
     weekly = prices.sort("timestamp").group_by("symbol", week.alias("week"), maintain_order=True)
     closed = weekly.agg(signal=CLOSE.last()).with_columns(pl.col("week").dt.offset_by("1w"))
-    return prices.with_columns(week.alias("week")).join(closed, on=["symbol", "week"], how="left").select(*KEYS, "signal")
+    shown = prices.with_columns(week.alias("week")).join(closed, on=["symbol", "week"], how="left")
+    return shown.select(*KEYS, "signal")
 
 
 @clean
@@ -250,9 +250,7 @@ def volume_weighted_price_so_far(minutes: pl.DataFrame) -> pl.DataFrame:
 def opening_range_once_it_is_over(minutes: pl.DataFrame) -> pl.DataFrame:
     bar = pl.int_range(pl.len())
     high = pl.when(bar < 3).then("high").max().over("symbol", day_of())
-    return minutes.sort(*KEYS).select(
-        *KEYS, signal=pl.when(bar.over("symbol", day_of()) >= 2).then(CLOSE / high - 1.0)
-    )
+    return minutes.sort(*KEYS).select(*KEYS, signal=pl.when(bar.over("symbol", day_of()) >= 2).then(CLOSE / high - 1.0))
 
 
 @clean

@@ -40,7 +40,9 @@ def context() -> pl.DataFrame:
     """A market-wide index of fear, one row per session, known at its close."""
     stamps = daily()["timestamp"].unique().sort()
     rng = np.random.default_rng(3)
-    level = 20.0 * np.exp(0.9 * np.cumsum(rng.normal(0.0, 0.05, stamps.len())) / np.sqrt(np.arange(1, stamps.len() + 1)))
+    level = 20.0 * np.exp(
+        0.9 * np.cumsum(rng.normal(0.0, 0.05, stamps.len())) / np.sqrt(np.arange(1, stamps.len() + 1))
+    )
     return pl.DataFrame({"timestamp": stamps, "available_at": stamps, "fear": level})
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+
 from lookahead.data import day_of
 
 KEYS = ("timestamp", "symbol")
@@ -369,9 +370,12 @@ def days_to_the_next_dividend(prices: pl.DataFrame, corporate_actions: pl.DataFr
 def universe_of_survivors(prices: pl.DataFrame) -> pl.DataFrame:
     """Returns the universe itself: whoever still has bars at the end, from the beginning on."""
     end = prices["timestamp"].max()
-    return prices.group_by("symbol", maintain_order=True).agg(last=pl.col("timestamp").max()).filter(
-        pl.col("last") == end
-    ).select("symbol")
+    return (
+        prices.group_by("symbol", maintain_order=True)
+        .agg(last=pl.col("timestamp").max())
+        .filter(pl.col("last") == end)
+        .select("symbol")
+    )
 
 
 @leak
@@ -503,7 +507,9 @@ def window_chosen_by_hindsight(prices: pl.DataFrame) -> pl.DataFrame:
     windows = (5, 10, 20)
     bars = prices.sort("symbol", "timestamp")
     signs = [(CLOSE / CLOSE.shift(window) - 1.0).sign().over("symbol") for window in windows]
-    earned = bars.select(((sign * NEXT_RETURN.over("symbol")).sum()).alias(str(number)) for number, sign in enumerate(signs))
+    earned = bars.select(
+        ((sign * NEXT_RETURN.over("symbol")).sum()).alias(str(number)) for number, sign in enumerate(signs)
+    )
     best = int(np.argmax(earned.row(0)))
     return bars.select(*KEYS, signal=CLOSE / CLOSE.shift(windows[best]).over("symbol") - 1.0)
 

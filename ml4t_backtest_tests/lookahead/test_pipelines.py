@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from lookahead import data
 from lookahead.clean import CLEAN
 from lookahead.leaks import LEAKS
-
 from ml4t_backtest.lookahead.check import check_lookahead
 
 CUTS = 6
