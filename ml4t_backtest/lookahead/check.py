@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ml4t_backtest.config.loader import load_config
@@ -56,19 +57,18 @@ def check_lookahead(
     """
     _require_sense(config, pipeline, inputs, strategy, cuts)
     experiments: list[Experiment] = []
-    columns: list[Delivered]
-    prices: Prices | None
-    if config is not None:
-        loaded = config if isinstance(config, BacktestConfig) else load_config(config)
-        worlds = ConfiguredWorlds(loaded, Sources.read(loaded.dataset), strategy)
-        experiments.append(experiment_on_config(worlds, cuts))
-        tables, columns, prices = worlds.sources.for_pipelines(), worlds.delivered(), worlds.sources.prices()
-    else:
+    if config is None:
         tables = {name: TimedTable.of(collect(scan(each, dataset=name))) for name, each in (inputs or {}).items()}
-        columns, prices = delivered_in(tables), prices_in(tables)
-    if pipeline is not None:
-        experiments.append(experiment_on_pipeline(pipeline, tables, cuts))
-    return _report(experiments, columns, prices, on_progress)
+        if pipeline is not None:
+            experiments.append(experiment_on_pipeline(pipeline, tables, cuts))
+        return _report(experiments, delivered_in(tables), prices_in(tables), on_progress)
+    loaded = config if isinstance(config, BacktestConfig) else load_config(config)
+    with TemporaryDirectory(prefix="ml4t_lookahead_") as folder:
+        worlds = ConfiguredWorlds(loaded, Sources.read(loaded.dataset), Path(folder).resolve(), strategy)
+        experiments.append(experiment_on_config(worlds, cuts))
+        if pipeline is not None:
+            experiments.append(experiment_on_pipeline(pipeline, worlds.sources.for_pipelines(), cuts))
+        return _report(experiments, worlds.delivered(), worlds.sources.prices(), on_progress)
 
 
 def _report(

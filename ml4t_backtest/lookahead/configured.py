@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,7 @@ from ml4t_backtest.lookahead.building import call_with
 from ml4t_backtest.lookahead.comparing import ALL_ALONG, Outcome
 from ml4t_backtest.lookahead.delivered import Delivered, Prices
 from ml4t_backtest.lookahead.futures import FUTURES
+from ml4t_backtest.lookahead.own_files import OwnFiles
 from ml4t_backtest.lookahead.records import decisions_of, result_outcomes
 from ml4t_backtest.lookahead.timed import TimedTable, value_columns
 from ml4t_backtest.lookahead.watching import Watched
@@ -130,18 +132,20 @@ class ConfiguredWorlds:
     """Prepares and runs a configuration in the real world and in others."""
 
     def __init__(
-        self, config: BacktestConfig, sources: Sources, strategy: Callable[..., Strategy] | None = None
+        self, config: BacktestConfig, sources: Sources, folder: Path, strategy: Callable[..., Strategy] | None = None
     ) -> None:
         """Take a configuration.
 
         Args:
             config: What to run.
             sources: Its tables.
+            folder: An empty folder, for files that the strategy may read by itself.
             strategy: Makes the strategy from prepared frames that its parameters name, instead of the configuration.
         """
         sections = {name: getattr(config, name).model_copy(update=changes) for name, changes in _CHANGES.items()}
         self._config = config.model_copy(update=sections)
         self._strategy = strategy
+        self._files = OwnFiles(config, sources.timed(), folder)
         self._begins: int | None = None
         self._decided: list[Delivered] = []
         self.name = config.name
@@ -171,14 +175,16 @@ class ConfiguredWorlds:
         yield from _prepared(prepared)
         turn = FUTURES[1 + world.number % (len(FUTURES) - 1)]
         if self._begins is not None and world.cut >= self._begins and world.future in ("cut off", turn):
-            yield from _written(*self._run(_ending(prepared, world.cut)))
+            yield from _written(*self._run(_ending(prepared, world.cut), world))
 
-    def _run(self, prepared: PreparedData) -> tuple[BacktestResult, pl.DataFrame]:
+    def _run(self, prepared: PreparedData, world: World | None = None) -> tuple[BacktestResult, pl.DataFrame]:
         """Return the records of a run, and what its strategy asked for."""
-        if self._strategy is None:
-            strategy = build_components(self._config).strategy
-        else:
+        if self._strategy is not None:
             strategy = call_with(self._strategy, prepared.tables(), "strategy")
+        elif world is not None and self._files.may_be_read:
+            strategy = self._files.strategy(world)
+        else:
+            strategy = build_components(self._config).strategy
         watched = Watched(strategy)
         result = run_prepared(self._config, prepared, strategy=strategy)
         return result, watched.frame(result.orders)

@@ -12,7 +12,7 @@ from ml4t_backtest.lookahead.building import Pipeline, outcomes_of
 from ml4t_backtest.lookahead.comparing import ALL_ALONG, Outcome, differences
 from ml4t_backtest.lookahead.configured import ConfiguredWorlds
 from ml4t_backtest.lookahead.cuts import choose_cuts
-from ml4t_backtest.lookahead.futures import FUTURES, with_future
+from ml4t_backtest.lookahead.futures import FUTURES, OtherTables
 from ml4t_backtest.lookahead.timed import TimedTable
 from ml4t_backtest.lookahead.worlds import Live, Lived, Staged, World, live_through
 
@@ -69,7 +69,7 @@ class Experiment:
             )
 
     def _is_indifferent(self, ours: Sequence[Outcome]) -> bool:
-        noise = with_future(self.tables, ALL_ALONG, "noise")
+        noise = OtherTables(self.tables, ALL_ALONG, "noise")
         try:
             outcomes = list(self.live(World(noise, -ALL_ALONG, "noise", FUTURES.index("noise") - 1)))
         except BacktestError:

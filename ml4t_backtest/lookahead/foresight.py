@@ -184,4 +184,5 @@ def shares_of(value: Floats, later: Floats, parts: Floats) -> Floats:
     value_left, later_left = values - of_value**2 * scale, laters - of_later**2 * scale
     together = (value @ later - of_value * of_later * scale) ** 2
     told = (value_left > EXPLAINED * values) & (later_left > EXPLAINED * laters)
-    return np.divide(together, value_left * later_left, out=np.zeros(len(size)), where=told)
+    shares: Floats = np.divide(together, value_left * later_left, out=np.zeros(len(size)), where=told)
+    return shares

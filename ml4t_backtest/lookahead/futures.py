@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,19 +19,38 @@ _OHLC = ("open", "high", "low", "close")
 _JITTER = 0.25
 
 
-def with_future(tables: Mapping[str, TimedTable], cut: int, future: Future) -> dict[str, pl.DataFrame]:
-    """Return tables that are the same up to a moment and different after it.
+class OtherTables(Mapping[str, pl.DataFrame]):
+    """Tables that are the same up to a moment and different after it; each is made when it is asked for."""
 
-    Args:
-        tables: Name -> table.
-        cut: Last moment that stays as it is, microseconds since 1970 UTC.
-        future: `cut off`: nothing comes after it. `raised`, `lowered`: what comes is nearly twice or half as large, so
-            that every return across the cut is up, or down. `shuffled`: the rows of each symbol come in another order.
-            `noise`: they come from a generator. Keys and times stay as they are; bars stay bars.
+    def __init__(self, tables: Mapping[str, TimedTable], cut: int, future: Future) -> None:
+        """Part from the tables as they are.
 
-    The same arguments give the same tables.
-    """
-    return {name: _changed(table, cut, future, name) for name, table in tables.items()}
+        Args:
+            tables: Name -> table.
+            cut: Last moment that stays as it is, microseconds since 1970 UTC.
+            future: `cut off`: nothing comes after it. `raised`, `lowered`: what comes is nearly twice or half as
+                large, so that every return across the cut is up, or down. `shuffled`: the rows of each symbol come in
+                another order. `noise`: they come from a generator. Keys and times stay as they are; bars stay bars.
+
+        The same arguments give the same tables.
+        """
+        self._tables, self._cut, self._future = tables, cut, future
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        """Return a table."""
+        return _changed(self._tables[name], self._cut, self._future, name)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is a table, without making it."""
+        return name in self._tables
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._tables)
 
 
 def _changed(table: TimedTable, cut: int, future: Future, name: str) -> pl.DataFrame:

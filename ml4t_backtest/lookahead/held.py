@@ -29,13 +29,14 @@ _AT_THE_END: dict[str, tuple[str, Callable[[Floats], float]]] = {
 
 def held_foresight(seen: Sequence[Seen]) -> Foresight | None:
     """Return what the bars of each stretch tell at its end, if the value shows it from the beginning on."""
-    runs = [_runs(each) for each in seen]
-    held = [(each, starts, ends) for each, (starts, ends) in zip(seen, runs, strict=True) if len(starts)]
-    if not held or sum(len(starts) for _, starts, _ in held) > _LONGEST_PART * sum(
-        len(each.values) for each, _, _ in held
-    ):
+    held = [(each, *_runs(each)) for each in seen]
+    runs = sum(len(starts) for _, starts, _ in held)
+    if not runs or runs > _LONGEST_PART * sum(len(each.values) for each in seen):
         return None
     values = np.concatenate([each.values[starts] for each, starts, _ in held])
+    # Switches between a few states tell of something else than prices.
+    if len(np.unique(values)) < runs / 2:
+        return None
     close = np.concatenate([_column(each, "close")[each.at[starts]] for each, starts, _ in held])
     before = np.vstack([_before(each, starts) for each, starts, _ in held])
     there = np.isfinite(before).all(axis=1)

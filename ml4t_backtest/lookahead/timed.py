@@ -96,8 +96,8 @@ class TimedTable:
 
 
 def value_columns(frame: pl.DataFrame) -> list[str]:
-    """Return the columns that another future may change."""
-    return [name for name in frame.columns if name not in KEYS and not name.endswith(("_available_at", "_is_new"))]
+    """Return the columns that another future may change: those that are no keys, and tell no time."""
+    return [name for name, dtype in frame.schema.items() if name not in KEYS and not dtype.is_temporal()]
 
 
 def moments(column: pl.Series) -> pl.Series:

@@ -12,7 +12,7 @@ import polars as pl
 from ml4t_backtest.core.instants import to_datetime
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.lookahead.comparing import Difference, Outcome, differences
-from ml4t_backtest.lookahead.futures import FUTURES, Future, with_future
+from ml4t_backtest.lookahead.futures import FUTURES, Future, OtherTables
 from ml4t_backtest.lookahead.report import Leak, Stage
 from ml4t_backtest.lookahead.timed import TimedTable
 
@@ -85,7 +85,7 @@ def live_through(
     for number, cut in enumerate(cuts):
         for future in FUTURES:
             try:
-                for _, outcome in live(World(with_future(tables, cut, future), cut, future, number)):
+                for _, outcome in live(World(OtherTables(tables, cut, future), cut, future, number)):
                     stage, one = ours[outcome.name]
                     found.leaks += [_leak(stage, each, cut, future) for each in differences(one, outcome, cut)]
             except BacktestError as error:
