@@ -16,6 +16,7 @@ from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.prepared import PreparedData
 from ml4t_backtest.data.universe import IN_UNIVERSE
+from ml4t_backtest.dataset_stages import clock_of
 from ml4t_backtest.lookahead.building import call_with
 from ml4t_backtest.lookahead.comparing import ALL_ALONG, Outcome
 from ml4t_backtest.lookahead.delivered import Delivered, Prices
@@ -29,7 +30,6 @@ from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.runner import (
     RAW_KINDS,
     RawKind,
-    clock_of,
     prepare_validated,
     raw_tables,
     run_prepared,
