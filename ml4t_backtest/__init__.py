@@ -48,6 +48,8 @@ if TYPE_CHECKING:
         SpreadSlippage,
         VolumeShareSlippage,
     )
+    from ml4t_backtest.lookahead.check import check_lookahead
+    from ml4t_backtest.lookahead.report import Leak, LookaheadReport
     from ml4t_backtest.reporting.parquet import read_result
     from ml4t_backtest.reporting.result import BacktestResult
     from ml4t_backtest.runner import run_backtest
@@ -95,6 +97,8 @@ _HOMES = {
         "SpreadSlippage",
         "VolumeShareSlippage",
     ),
+    "lookahead.check": ("check_lookahead",),
+    "lookahead.report": ("Leak", "LookaheadReport"),
     "reporting.parquet": ("read_result",),
     "reporting.result": ("BacktestResult",),
     "runner": ("run_backtest",),
@@ -116,6 +120,8 @@ __all__ = [
     "DataValidationError",
     "FillView",
     "FixedSlippage",
+    "Leak",
+    "LookaheadReport",
     "MarginAccount",
     "MarketEvent",
     "NoCommission",
@@ -140,6 +146,7 @@ __all__ = [
     "UnsafePathError",
     "Violation",
     "VolumeShareSlippage",
+    "check_lookahead",
     "list_datasets",
     "load_config",
     "read_result",

@@ -1,4 +1,4 @@
-"""The command line: `ml4t-backtest demo | run | validate | prepare | report | ui`.
+"""The command line: `ml4t-backtest demo | run | validate | prepare | check-lookahead | report | ui`.
 
 A user's error ends with exit code 2 and the error's own text; `--debug` shows the traceback. Heavy imports happen
 inside the commands, so that `--help` is quick.
@@ -6,6 +6,7 @@ inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ml4t_backtest.reporting.result import BacktestResult
 
 USER_ERROR = 2
+# Not 1, which is also what a crash of Python ends with.
+LOOK_AHEAD = 3
 _OUTPUT_VARIABLE = "ML4T_OUTPUT_ROOT"
 _output_root = click.option(
     "--output-root",
@@ -65,14 +68,17 @@ def main(debug: bool) -> None:
 
 @main.command()
 @click.argument("config")
+@click.option("--twice", is_flag=True, help="Run it twice and refuse a strategy that does not come to the same.")
 @_output_root
-def run(config: str, output_root: Path) -> None:
+def run(config: str, twice: bool, output_root: Path) -> None:
     """Run the backtest of CONFIG (a name or a path) and write its result."""
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.reporting.parquet import report_path
-    from ml4t_backtest.runner import prepared_dataset, publish_run, run_inputs, run_prepared
+    from ml4t_backtest.runner import check_determinism, prepared_dataset, publish_run, run_inputs, run_prepared
 
     loaded = load_config(config)
+    if twice:
+        check_determinism(loaded)
     with _progress("Preparing") as show:
         prepared = prepared_dataset(loaded.dataset, output_root, on_progress=show)
     slices = prepared.context_data.height
@@ -121,6 +127,38 @@ def prepare(dataset: str, output_root: Path) -> None:
     click.echo(f"prepared  {prepared.version}")
 
 
+@main.command("check-lookahead")
+@click.argument("config")
+@click.option(
+    "--signals",
+    metavar="MODULE:FUNCTION",
+    help="Your function from data to signals (also file.py:function beside CONFIG): it is computed again on data "
+    "with another future.",
+)
+@click.option("--cuts", default=12, show_default=True, help="At how many moments past and future are parted.")
+def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
+    """Find out whether anything in CONFIG, or in its data, knows the future. Exit code 3 says that something does.
+
+    Prices, signals and context after many moments are cut off and exchanged for others; preparation and backtest up to
+    there must stay the same, to the bit. Values that came with the data are held against later bars.
+    """
+    from ml4t_backtest.config.components import load_function
+    from ml4t_backtest.config.loader import load_config
+    from ml4t_backtest.lookahead.check import check_lookahead as check
+    from ml4t_backtest.reporting.terminal import show_columns
+
+    loaded = load_config(config)
+    pipeline = None if signals is None else load_function(signals, loaded.folder)
+    with _progress("Living other futures") as on_progress:
+        report = check(loaded, pipeline=pipeline, cuts=cuts, on_progress=on_progress)
+    if report.leaks:
+        show_columns(report.COLUMNS, [leak.cells() for leak in report.leaks])
+    for line in report.lines():
+        click.echo(line)
+    if not report.is_clean:
+        sys.exit(LOOK_AHEAD)
+
+
 @main.command()
 @click.argument("run_folder", metavar="RUN")
 @_output_root
@@ -130,7 +168,7 @@ def report(run_folder: str, output_root: Path) -> None:
     from ml4t_backtest.runner import RUNS
 
     folder = Path(run_folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # which takes a name that is too long for one that does not exist
         folder = output_root / RUNS / run_folder
     version = resolve_version(folder)
     _show_summary(folder.name, read_result(version))

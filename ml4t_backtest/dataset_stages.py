@@ -11,15 +11,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
 from ml4t_backtest import __version__
-from ml4t_backtest.config.dataset_schema import ContextSource, DatasetConfig, DelistingSource, SignalSource
+from ml4t_backtest.config.dataset_schema import (
+    ContextSource,
+    DatasetConfig,
+    DelistingSource,
+    PriceSource,
+    SignalSource,
+)
 from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.core import schemas
+from ml4t_backtest.data.all_at_once import require_all
 from ml4t_backtest.data.bar_time import BarClock
+from ml4t_backtest.data.data_quality import Finding
+from ml4t_backtest.data.file_places import naming_files
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import (
     Columns,
@@ -41,11 +50,16 @@ from ml4t_backtest.data.prepared import (
 )
 from ml4t_backtest.data.provenance import code_hash, source_hash, source_stamps
 from ml4t_backtest.data.safe_path import safe_path
+from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.scratch import Progress, Workplace
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows, read_context, read_prices, read_signals
-from ml4t_backtest.data.sources import collect, require_columns, scan
+from ml4t_backtest.data.sources import collect, scan, schema_of
 from ml4t_backtest.data.validation import raise_violations, validate
+from ml4t_backtest.data.zones import WrittenZone, refuse_mixed_zones, zones_of
 from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 RawKind = Literal["prices", "signals", "context", "corporate_actions"]
 RAW_KINDS: tuple[RawKind, ...] = ("prices", "signals", "context", "corporate_actions")
@@ -88,7 +102,8 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
         tables = read_dataset(dataset, workplace)
         if stamps != _stamps(dataset):
             raise CorruptDatasetError(f"a source of data set {dataset.name!r} changed while it was read: start again")
-        inspector = Inspector.at_level("standard", dataset.calendar, corporate_actions=tables.corporate_actions)
+        unapplied = tables.corporate_actions if dataset.adjustment == "none" else None
+        inspector = Inspector.at_level("standard", dataset.calendar, corporate_actions=unapplied)
         made = Preparation(tables, recipe_of(dataset), workplace, inspector=inspector)
         # The bytes of a remote source are not at hand: there its rows decide.
         made_from = inputs or {**_made_by(dataset), **tables.hashes()}
@@ -139,6 +154,7 @@ def dataset_inputs(dataset: DatasetConfig) -> dict[str, str] | None:
     return {**_made_by(dataset), **at_hand} if len(at_hand) == len(hashes) else None
 
 
+@naming_files
 def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     """Read and check the sources of a data set, part by part.
 
@@ -147,8 +163,10 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     """
     clock, source, found = clock_of(dataset), dataset.prices, list[Violation]()
     with _collecting(found):
+        _refuse_mixed_zones(dataset, ("signals", "context"))
+    with _collecting(found):
         file, columns = dataset.resolve(source.path), _columns(source.columns)
-        prices = read_prices(file, clock, workplace, columns=columns, indicators=source.indicators)
+        prices = read_prices(file, clock, workplace, columns=columns, indicators=source.indicators, form=source.form)
     signals, context = [], []
     for spec in _specs(dataset, "signals"):
         with _collecting(found):
@@ -161,7 +179,7 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     with _collecting(found):
         universe = _read_universe(dataset)
     raise_violations(found)
-    return LoadedTables(prices, signals, context, actions, universe)
+    return LoadedTables(prices, signals, context, actions, universe, _paths(dataset), _scan_findings(dataset))
 
 
 def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]:
@@ -175,6 +193,7 @@ def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]
         Table name -> rows. Signals and context have one table per source (`signals_0`, ...); a data set without any
         has none. Prices come with the universe, where there is one.
     """
+    _refuse_mixed_zones(dataset, (kind,))
     if kind == "prices":
         wanted = [*schemas.BAR_COLUMNS, *dataset.prices.indicators]
         prices = _read(dataset, dataset.prices.path, dataset.prices.columns, wanted, kind)
@@ -186,11 +205,12 @@ def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]
         wanted = list(schemas.corporate_actions_schema().columns)
         return {kind: _read(dataset, source.path, source.columns, wanted, kind)}
     return {
-        f"{kind}_{number}": _read(dataset, source.path, source.columns, _value_columns(source), kind)
+        f"{kind}_{number}": _read(dataset, source.path, source.columns, _value_columns(source), kind, _known_at(source))
         for number, source in enumerate(_sources(dataset, kind))
     }
 
 
+@naming_files
 def validated_tables(dataset: DatasetConfig, kind: RawKind, raw: Tables) -> dict[str, pl.DataFrame]:
     """Put raw tables on this package's clock and check every row.
 
@@ -208,8 +228,9 @@ def validated_tables(dataset: DatasetConfig, kind: RawKind, raw: Tables) -> dict
     clock = clock_of(dataset)
     if kind == "prices":
         file = dataset.resolve(dataset.prices.path)
-        prices = load_prices(raw["prices"], clock, indicators=dataset.prices.indicators, file=file)
-        validate(prices, schemas.prices_schema(), file=file)
+        form = dataset.prices.form
+        prices = load_prices(raw["prices"], clock, indicators=dataset.prices.indicators, file=file, form=form)
+        validate(prices, schemas.prices_schema(allow_nonpositive=form.allow_nonpositive), file=file)
         return {"prices": prices, **_validated_universe(dataset, raw)}
     if kind == "corporate_actions":
         source = dataset.corporate_actions
@@ -233,6 +254,8 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
         prices["universe"] if dataset.universe else None,
+        _paths(dataset),
+        _scan_findings(dataset),
     )
     return prepare_tables(tables, recipe_of(dataset))
 
@@ -260,12 +283,25 @@ def declared_ends(dataset: DatasetConfig) -> pl.DataFrame | None:
 
 def clock_of(dataset: DatasetConfig) -> BarClock:
     """Return how a data set tells time."""
-    return BarClock(dataset.calendar, dataset.timezone, dataset.bar_label, dataset.frequency, dataset.decide_at)
+    return BarClock(
+        dataset.calendar,
+        dataset.timezone,
+        dataset.bar_label,
+        dataset.frequency,
+        dataset.decide_at,
+        dataset.enforce_sessions,
+    )
 
 
 def recipe_of(dataset: DatasetConfig) -> Recipe:
     """Return what is derived from the bars of a data set."""
-    return Recipe(clock_of(dataset), dataset.prices.indicators, dataset.indicator_requests, dataset.adjustment)
+    return Recipe(
+        clock_of(dataset),
+        dataset.prices.indicators,
+        dataset.indicator_requests,
+        dataset.adjustment,
+        dataset.prices.allow_nonpositive_prices,
+    )
 
 
 def _sources(dataset: DatasetConfig, kind: RawKind) -> Sequence[ValueSection]:
@@ -275,14 +311,52 @@ def _sources(dataset: DatasetConfig, kind: RawKind) -> Sequence[ValueSection]:
 
 def _value_columns(source: ValueSection) -> list[str]:
     keys = ["timestamp", "symbol"] if isinstance(source, SignalSource) else ["timestamp"]
-    return [*keys, *(["available_at"] if source.available_at is None else []), *source.names]
+    return [*keys, *source.names]
 
 
-def _read(dataset: DatasetConfig, path: str, columns: Mapping[Any, str], wanted: list[str], kind: str) -> pl.DataFrame:
+def _known_at(source: ValueSection) -> list[str]:
+    """Return the column that says when a row became known, where no rule does; whether it is there is asked later."""
+    return ["available_at"] if source.available_at is None else []
+
+
+def _read(
+    dataset: DatasetConfig,
+    path: str,
+    columns: Mapping[Any, str],
+    wanted: list[str],
+    kind: str,
+    optional: Sequence[str] = (),
+) -> pl.DataFrame:
     file = dataset.resolve(path)
     lazy = scan(file, columns=columns, dataset=kind)
-    require_columns(lazy, wanted, dataset=kind, file=file)
-    return collect(lazy.select(wanted), file=file)
+    require_all(lazy, wanted, _schema_of(kind), file=file)
+    found = schema_of(lazy, file=file).names() if optional else []
+    return collect(lazy.select(*wanted, *(name for name in optional if name in found)), file=file)
+
+
+def _schema_of(kind: str) -> pa.DataFrameSchema:
+    """Return the schema of a source's loaded rows, without its value columns."""
+    valued = {"signals": schemas.signals_schema, "context": schemas.context_schema}
+    plain = {
+        "prices": schemas.prices_schema,
+        "corporate_actions": schemas.corporate_actions_schema,
+        "universe": schemas.universe_schema,
+    }
+    return valued[kind](()) if kind in valued else plain[kind]()
+
+
+def _refuse_mixed_zones(dataset: DatasetConfig, kinds: Sequence[RawKind]) -> None:
+    refuse_mixed_zones(_zones(dataset, kinds), declared="timezone" in dataset.model_fields_set)
+
+
+def _zones(dataset: DatasetConfig, kinds: Sequence[RawKind]) -> Iterator[WrittenZone]:
+    """Yield the zones that the prices and the sources of some kinds are written in."""
+    prices, by_day = dataset.prices, dataset.bar_label == "session"
+    yield from zones_of(dataset.resolve(prices.path), _columns(prices.columns), "prices", by_day=by_day)
+    for kind in kinds:
+        for source in _sources(dataset, kind) if kind in ("signals", "context") else ():
+            columns = _columns(getattr(source, "columns", {}))
+            yield from zones_of(dataset.resolve(source.path), columns, kind, by_day=source.frequency == "1d")
 
 
 def _raw_universe(dataset: DatasetConfig) -> dict[str, pl.DataFrame]:
@@ -303,9 +377,9 @@ def _validated_universe(dataset: DatasetConfig, raw: Tables) -> dict[str, pl.Dat
 
 def _validated_values(dataset: DatasetConfig, kind: RawKind, source: ValueSection, raw: pl.DataFrame) -> pl.DataFrame:
     file, by_symbol = dataset.resolve(source.path), kind == "signals"
-    rows = load_values(_spec(source, raw), clock_of(dataset), by_symbol=by_symbol, file=file)
-    schema = schemas.signals_schema(source.names) if by_symbol else schemas.context_schema(source.names)
-    validate(rows, schema, file=file)
+    spec = _spec(source, raw)
+    rows = load_values(spec, clock_of(dataset), by_symbol=by_symbol, file=file)
+    validate(rows, spec.schema(by_symbol=by_symbol), file=file, allow_empty=spec.allow_empty)
     return rows
 
 
@@ -328,6 +402,8 @@ def _spec(source: ValueSection, rows: pl.DataFrame | str, columns: Columns | Non
         latency=source.latency,
         max_age=source.max_age,
         frequency=source.frequency,
+        ranges=source.ranges,
+        allow_empty=source.allow_empty,
     )
 
 
@@ -373,6 +449,17 @@ def _paths(dataset: DatasetConfig) -> dict[str, str]:
     others = {"corporate_actions": dataset.corporate_actions, "universe": dataset.universe}
     named |= {name: source.path for name, source in others.items() if source is not None}
     return {name: dataset.resolve(path) for name, path in named.items()}
+
+
+def _scan_findings(dataset: DatasetConfig) -> list[Finding]:
+    """Return what the files and the types of a data set's sources show."""
+    sources: list[tuple[RawKind, PriceSource | ValueSection]] = [("prices", dataset.prices)]
+    sources += [(kind, source) for kind in ("signals", "context") for source in _sources(dataset, kind)]
+    return [
+        finding
+        for kind, source in sources
+        for finding in scan_findings(dataset.resolve(source.path), _columns(source.columns), kind)
+    ]
 
 
 def _stamps(dataset: DatasetConfig) -> dict[str, object]:

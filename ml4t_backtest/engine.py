@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.argument_types import checked_arguments_but
 from ml4t_backtest.core.choices import is_number, require_choice
 from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.fill import Fill
@@ -79,6 +80,7 @@ class BacktestEngine:
     [1000.0, 1010.0]
     """
 
+    @checked_arguments_but("feed", "strategy")
     def __init__(
         self,
         feed: DataFeed,

@@ -14,6 +14,7 @@ from ml4t_backtest.config.components import build_components
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.loader import config_hash, load_config
 from ml4t_backtest.config.schema import BacktestConfig, ExecutionSection
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import Prepared
 from ml4t_backtest.data.storage import content_hash
@@ -30,10 +31,11 @@ from ml4t_backtest.dataset_stages import (
     validated_tables,
 )
 from ml4t_backtest.engine import BacktestEngine
-from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.errors import ConfigError, StrategyError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.strategy.base import Strategy
 
 __all__ = [
     "OUTPUT_ROOT",
@@ -41,6 +43,7 @@ __all__ = [
     "RUNS",
     "RawKind",
     "Tables",
+    "check_determinism",
     "dataset_at_hand",
     "declared_ends",
     "feed_of",
@@ -60,6 +63,7 @@ OUTPUT_ROOT = Path(".runs")
 RUNS = "runs"
 
 
+@checked_arguments
 def run_backtest(
     config: str | Path | BacktestConfig,
     *,
@@ -86,14 +90,38 @@ def run_backtest(
         return run_prepared(loaded, prepared, on_progress=on_progress)
 
 
+@checked_arguments
+def check_determinism(config: str | Path | BacktestConfig) -> BacktestResult:
+    """Run a configuration twice, from files to records, and return the result, which is the same both times.
+
+    A strategy that asks the clock, or draws by chance without a seed of its own, does not come to the same twice.
+
+    Raises:
+        StrategyError: The two runs differ; the text names the tables.
+        BacktestError: As for `run_backtest`.
+    """
+    loaded = config if isinstance(config, BacktestConfig) else load_config(config)
+    first, second = run_backtest(loaded), run_backtest(loaded)
+    if differing := first.differences(second):
+        raise StrategyError(
+            f"run {loaded.name!r}: two runs of the same configuration differ in {', '.join(differing)}; the strategy "
+            "asks the clock, draws by chance without a seed, or keeps something between runs"
+        )
+    return first
+
+
 def run_prepared(
-    config: BacktestConfig, prepared: Prepared, *, on_progress: Callable[[int], None] | None = None
+    config: BacktestConfig,
+    prepared: Prepared,
+    *,
+    strategy: Strategy | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> BacktestResult:
-    """Run a configuration's strategy over data that is prepared already."""
+    """Run a configuration's strategy, or another one in its place, over data that is prepared already."""
     components = build_components(config)
-    result = BacktestEngine(
+    engine = BacktestEngine(
         feed_of(config, prepared),
-        components.strategy,
+        components.strategy if strategy is None else strategy,
         initial_capital=config.backtest.initial_capital,
         slippage=components.slippage,
         commission=components.commission,
@@ -115,7 +143,11 @@ def run_prepared(
         adjustment=config.dataset.adjustment,
         delistings=declared_ends(config.dataset),
         on_progress=on_progress,
-    ).run()
+    )
+    try:
+        result = engine.run()
+    except StrategyError as error:
+        raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
     notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
     return replace(result, facts={**result.facts, "notes": notes})
 
@@ -176,7 +208,9 @@ def feed_of(config: BacktestConfig, prepared: Prepared) -> PolarsDataFeed:
             warm_up_days=span.warm_up_days,
             validation=config.data.validation,
             accept=config.data.accept,
-            corporate_actions=prepared.corporate_actions,
+            corporate_actions=prepared.corporate_actions if config.dataset.adjustment == "none" else None,
+            allow_nonpositive_prices=config.dataset.prices.allow_nonpositive_prices,
+            source_quality=prepared.source_quality,
         )
     except ConfigError as error:
         raise config.error_at("backtest.start", str(error)) from error

@@ -12,7 +12,12 @@ from dagster_project.metadata import table_metadata
 from dagster_project.partitions import DATASETS, dataset_of
 from ml4t_backtest import __version__
 from ml4t_backtest.config import DatasetConfig, config_hash
-from ml4t_backtest.core.schemas import asset_data_schema, context_data_schema, corporate_actions_schema
+from ml4t_backtest.core.schemas import (
+    asset_data_schema,
+    context_data_schema,
+    corporate_actions_schema,
+    data_quality_schema,
+)
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.runner import RawKind, prepare_validated
@@ -21,6 +26,7 @@ _MEANING = {
     "asset_data": "Bars with the signals and indicators known at each decision, sorted by (timestamp, symbol).",
     "context_data": "One row per timestamp with the market context known at its decision.",
     "corporate_actions": "The splits and dividends that belong to this version of the bars.",
+    "source_quality": "What the sources show beside the bars that is no error: orphans, late context, stray files.",
 }
 
 
@@ -72,4 +78,5 @@ def _schemas(prepared: PreparedData) -> dict[str, pa.DataFrameSchema]:
         "asset_data": asset_data_schema(prepared.signals, prepared.indicators),
         "context_data": context_data_schema(prepared.context),
         "corporate_actions": corporate_actions_schema(),
+        "source_quality": data_quality_schema(),
     }

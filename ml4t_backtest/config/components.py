@@ -110,6 +110,31 @@ def load_strategy_class(path: str, folder: Path, allowed_prefixes: Sequence[str]
     return _load_class(path, folder, allowed_prefixes, _strategies())
 
 
+def load_function(path: str, folder: Path, allowed_prefixes: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return a user's function by its import path; the forms and the allow-list are those of strategies.
+
+    Args:
+        path: `package.module.function`, `package.module:function`, or `file.py:function` for a file inside `folder`.
+        folder: The configuration's folder.
+        allowed_prefixes: As for `load_strategy_class`.
+
+    Raises:
+        ConfigError: No such form, or the module is not allowed (E-CF-IMPORT); nothing was imported.
+        UnsafePathError: The file is outside of `folder`; nothing was read.
+        StrategyError: The import failed, or there is nothing of this name that can be called.
+    """
+    parsed = require_import_path(path)
+    check_allowed(parsed, folder, allowed_prefixes)
+    module = _file_module(parsed, folder) if parsed.is_file else _import(parsed.place)
+    found = getattr(module, parsed.name, None)
+    if not callable(found):
+        there = [name for name, each in vars(module).items() if inspect.isfunction(each) and not name.startswith("_")]
+        hint = did_you_mean(parsed.name, there)
+        raise StrategyError(f"{path} is no function.{hint} Functions there: {', '.join(sorted(there)) or 'none'}")
+    function: Callable[..., Any] = found
+    return function
+
+
 def build_strategy(section: StrategySection, folder: Path, allowed_prefixes: Sequence[str] = ()) -> Strategy:
     """Return the strategy of a configuration, built with its params.
 

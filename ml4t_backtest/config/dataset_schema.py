@@ -27,6 +27,7 @@ from ml4t_backtest.config.fields import (
     must,
 )
 from ml4t_backtest.data.indicators import IndicatorRequest, parse_indicator
+from ml4t_backtest.data.price_form import PriceForm
 from ml4t_backtest.data.universe import IN_UNIVERSE
 from ml4t_backtest.errors import ConfigError
 
@@ -74,6 +75,27 @@ class PriceSource(SourceConfig):
 
     columns: Annotated[dict[_PriceColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
     indicators: ColumnNames = Field(default=(), description="Indicator columns that the file has already.")
+    price_scale: float | None = Field(
+        default=None,
+        gt=0,
+        description="How many units of the file make one of account currency: 10000 for ticks of 1/10,000. null: "
+        "prices are in account currency.",
+    )
+    price_tolerance: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.01,
+        description="Fraction by which open and close may lie outside low to high by rounding; high and low are moved "
+        "there.",
+    )
+    allow_nonpositive_prices: bool = Field(
+        default=False, description="Whether prices may be zero or negative, as those of futures can be."
+    )
+
+    @property
+    def form(self) -> PriceForm:
+        """How the prices are to be read."""
+        return PriceForm(self.price_scale, self.price_tolerance, self.allow_nonpositive_prices)
 
 
 class ActionSource(SourceConfig):
@@ -130,6 +152,20 @@ class TimedSource(SourceConfig):
         "that is never shorter between two rows. null: nothing is said.",
     )
 
+    ranges: dict[ColumnName, tuple[float, float]] = Field(
+        default={}, description="Column -> its smallest and its greatest value; a value outside is refused."
+    )
+    allow_empty: bool = Field(default=False, description="Whether the file may have no rows.")
+
+    @model_validator(mode="after")
+    def _ranges_of_names(self) -> Self:
+        for name, (low, high) in self.ranges.items():
+            if name not in self.names:
+                raise must(f"must be one of names: {', '.join(self.names)}", key=f"ranges.{name}")
+            if low > high:
+                raise must("must be the smallest value, then the greatest", key=f"ranges.{name}")
+        return self
+
     @model_validator(mode="after")
     def _declared_once(self) -> Self:
         columns: dict[str, str] = getattr(self, "columns", {})
@@ -176,6 +212,9 @@ class DatasetConfig(Section):
     adjustment: Literal["none", "split", "total_return"] = Field(
         description="What the prices already contain: none (as traded: splits and dividends are applied), "
         "split (adjusted for splits: dividends are applied), total_return (adjusted for both: neither is)."
+    )
+    enforce_sessions: bool = Field(
+        default=False, description="Whether bars outside the sessions of the calendar are refused."
     )
     decide_at: Literal["close", "next_open"] = Field(
         default="close",
@@ -252,7 +291,7 @@ class DatasetConfig(Section):
         for key, name in self._named():
             for column in (name, f"{name}_available_at", f"{name}_is_new"):
                 if column in taken:
-                    raise must(f"must not give the column {column!r}, it is {taken[column]}", key=key)
+                    raise must(f"must not give the column {column!r}, it is {taken[column]} (E-SC-COLLIDE)", key=key)
                 taken[column] = f"already given by {key}"
         return self
 

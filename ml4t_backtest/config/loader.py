@@ -20,11 +20,13 @@ from ml4t_backtest.config.json_text import parse_json
 from ml4t_backtest.config.messages import add_mistakes
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.config.yaml_text import parse_yaml
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.errors import ConfigError, UnsafePathError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+@checked_arguments
 def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()) -> BacktestConfig:
     """Read one backtest's configuration and that of its data set.
 
@@ -40,6 +42,7 @@ def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()
     return _backtest(read_document(path), path.stem, allowed_modules)
 
 
+@checked_arguments
 def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     """Read one data set's configuration.
 

@@ -217,6 +217,11 @@ class BacktestConfig(Section):
         return self._origin.folder if self._origin else Path()
 
     @property
+    def allowed_modules(self) -> tuple[str, ...]:
+        """Module prefixes that paths may name besides the library and `$ML4T_ALLOWED_MODULES`."""
+        return self._allowed_modules
+
+    @property
     def dataset(self) -> DatasetConfig:
         """The data set, whether named or described in place.
 

@@ -24,6 +24,9 @@ MAX_PRICE = 1e15
 MAX_VOLUME = 1e15
 
 _REPAIR = "drop the bar or repair the source"
+_REPAIR_OR_ALLOW = f"{_REPAIR}; where prices may be negative, declare allow_nonpositive_prices: true"
+# Control characters, and those that show nothing: a zero-width space, a mark of direction.
+_UNSEEN = r"[\p{Cc}\p{Cf}]"
 
 
 def column(
@@ -166,15 +169,18 @@ def finite_rules(family: str, hint: str) -> list[pa.Check]:
     ]
 
 
-def price_column(meaning: str) -> pa.Column:
-    """Return a price: finite, positive, of a believable size."""
+def price_column(meaning: str, *, allow_nonpositive: bool = False) -> pa.Column:
+    """Return a price: finite, positive unless it is allowed not to be, of a believable size."""
+    positive = rule(
+        "E-PX-NONPOS", lambda c: (c > 0) | ~c.is_finite(), "is not positive", _REPAIR_OR_ALLOW, between=True
+    )
     return pa.Column(
         pl.Float64,
         description=meaning,
         metadata={"unit": PER_SHARE},
         checks=[
             *finite_rules("E-PX", _REPAIR),
-            rule("E-PX-NONPOS", lambda c: (c > 0) | ~c.is_finite(), "is not positive", _REPAIR, between=True),
+            *([] if allow_nonpositive else [positive]),
             rule(
                 "E-PX-RANGE",
                 lambda c: (c.abs() < MAX_PRICE) | ~c.is_finite(),
@@ -221,19 +227,33 @@ def symbol_column() -> pa.Column:
             ),
             rule(
                 "E-KEY-CHAR",
-                lambda c: ~c.str.contains(r"[\x00-\x1f\x7f]"),
-                "holds a control character",
-                "remove control characters",
+                lambda c: ~c.str.contains(_UNSEEN),
+                "holds a control character or one that cannot be seen",
+                "remove it in the source",
             ),
             rule("E-KEY-LEN", lambda c: c.str.len_chars() <= 64, "is longer than 64", "shorten it"),
         ],
     )
 
 
-def value_column(meaning: str) -> pa.Column:
-    """Return a signal, indicator or context value: a finite number or null."""
+def value_column(meaning: str, within: tuple[float, float] | None = None) -> pa.Column:
+    """Return a signal, indicator or context value: a finite number, inside its range if it has one, or null."""
+    checks = finite_rules("E-SG", "write null for 'no value'")
     return pa.Column(
-        pl.Float64, nullable=True, description=meaning, checks=finite_rules("E-SG", "write null for 'no value'")
+        pl.Float64,
+        nullable=True,
+        description=meaning,
+        checks=checks if within is None else [*checks, _range_rule(*within)],
+    )
+
+
+def _range_rule(low: float, high: float) -> pa.Check:
+    return rule(
+        "E-SG-RANGE",
+        lambda c: c.is_between(low, high) | ~c.is_finite(),
+        f"is outside the declared range {low:g} to {high:g}",
+        "repair the source, or declare the range it has",
+        between=True,
     )
 
 

@@ -16,7 +16,8 @@ from ml4t_backtest.errors import ConfigError
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_SPAN = re.compile(r"(\d+)([smhd])")
+_CENTURY = 36_525 * _MICROSECONDS["d"]
+_SPAN = re.compile(r"(\d{1,12})([smhd])")
 
 
 def to_datetime(instant: int) -> datetime:
@@ -44,12 +45,15 @@ def span_microseconds(span: str) -> int:
     900000000
 
     Raises:
-        ConfigError: The text is no whole number followed by s, m, h or d.
+        ConfigError: The text is no whole number followed by s, m, h or d, or more than a century.
     """
     match = _SPAN.fullmatch(span)
     if match is None:
         raise ConfigError(f"{span!r} is no span of time; write a whole number and s, m, h or d, for example '15m'")
-    return int(match[1]) * _MICROSECONDS[match[2]]
+    length = int(match[1]) * _MICROSECONDS[match[2]]
+    if length > _CENTURY:
+        raise ConfigError(f"{span!r} is longer than a century")
+    return length
 
 
 def instants(column: pl.Series) -> pl.Series:

@@ -81,16 +81,18 @@ ACTION_KINDS = ("split", "dividend")
 ACTIONS_TO_APPLY = {"none": ("split", "dividend"), "split": ("dividend",), "total_return": ()}
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = ("timestamp", "symbol", *PRICE_COLUMNS, "volume")
+# Column, smallest and greatest value, as declared for a source.
+Ranges = tuple[tuple[str, float, float], ...]
 
 
-def _bar_columns() -> dict[str, pa.Column]:
+def _bar_columns(allow_nonpositive: bool) -> dict[str, pa.Column]:
     return {
         "timestamp": instant_column("moment the bar is complete and known: its close"),
         "symbol": symbol_column(),
-        "open": price_column("first price of the bar"),
-        "high": price_column("highest price of the bar"),
-        "low": price_column("lowest price of the bar"),
-        "close": price_column("last price of the bar, known at `timestamp`"),
+        "open": price_column("first price of the bar", allow_nonpositive=allow_nonpositive),
+        "high": price_column("highest price of the bar", allow_nonpositive=allow_nonpositive),
+        "low": price_column("lowest price of the bar", allow_nonpositive=allow_nonpositive),
+        "close": price_column("last price of the bar, known at `timestamp`", allow_nonpositive=allow_nonpositive),
         "volume": volume_column("traded quantity of the bar"),
         "open_instant": instant_column("moment the bar opens; an order decided later is not filled at this open"),
     }
@@ -112,7 +114,8 @@ def _bar_rules() -> list[pa.Check]:
             "E-PX-OUTSIDE",
             pl.all_horizontal(pl.col(name).is_between(low, high) for name in ("open", "close")),
             "open or close lies outside low to high",
-            "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks",
+            "float32 rounding shows as differences near 1e-7 of the price: round the source to ticks, or declare "
+            "price_tolerance=1e-6 to move high and low there",
             shown=PRICE_COLUMNS,
             unless=(high < low) | no_numbers,
             enclosed=("low", "open", "close", "high"),
@@ -128,40 +131,45 @@ def _bar_rules() -> list[pa.Check]:
 
 
 @cache
-def prices_schema() -> pa.DataFrameSchema:
+def prices_schema(*, allow_nonpositive: bool = False) -> pa.DataFrameSchema:
     """Return the schema of loaded prices: bars with their open instants, in (timestamp, symbol) order."""
-    return table("prices", _bar_columns(), _bar_rules(), key=("timestamp", "symbol"), meaning="price bars")
+    columns = _bar_columns(allow_nonpositive)
+    return table("prices", columns, _bar_rules(), key=("timestamp", "symbol"), meaning="price bars")
 
 
 @cache
-def signals_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
-    """Return the schema of one loaded signal source with the signal columns `names`."""
+def signals_schema(names: tuple[str, ...], ranges: Ranges = ()) -> pa.DataFrameSchema:
+    """Return the schema of one loaded signal source with the signal columns `names`, within `ranges` where given."""
+    within = {name: (low, high) for name, low, high in ranges}
     columns = {
         "timestamp": instant_column("what the row is about"),
         "symbol": symbol_column(),
         "available_at": instant_column("moment the row became known and could be used"),
-        **{name: value_column(f"model output {name}") for name in names},
+        **{name: value_column(f"model output {name}", within.get(name)) for name in names},
     }
     key = ("timestamp", "symbol", "available_at")
     return table("signals", columns, key=key, meaning="model predictions")
 
 
 @cache
-def context_schema(names: tuple[str, ...]) -> pa.DataFrameSchema:
-    """Return the schema of one loaded context source with the market-wide columns `names`."""
+def context_schema(names: tuple[str, ...], ranges: Ranges = ()) -> pa.DataFrameSchema:
+    """Return the schema of one loaded context source with the market-wide columns `names`, within `ranges`."""
+    within = {name: (low, high) for name, low, high in ranges}
     columns = {
         "timestamp": instant_column("what the row is about"),
         "available_at": instant_column("moment the row became known and could be used"),
-        **{name: value_column(f"market context {name}") for name in names},
+        **{name: value_column(f"market context {name}", within.get(name)) for name in names},
     }
     return table("context", columns, key=("timestamp", "available_at"), meaning="market context")
 
 
 @cache
-def asset_data_schema(signals: tuple[str, ...], indicators: tuple[str, ...]) -> pa.DataFrameSchema:
+def asset_data_schema(
+    signals: tuple[str, ...], indicators: tuple[str, ...], *, allow_nonpositive: bool = False
+) -> pa.DataFrameSchema:
     """Return the schema of prepared bars: prices with the signals known at each bar's decision."""
     columns = {
-        **_bar_columns(),
+        **_bar_columns(allow_nonpositive),
         "decision_instant": instant_column("moment a strategy decides on this bar"),
     }
     for name in signals:
@@ -273,9 +281,9 @@ def universe_schema() -> pa.DataFrameSchema:
         "end": column(pl.Date, "last session as a member, null until further notice", "session", nullable=True),
     }
     rules = [
-        row_rule("E-UN-ORDER", end >= start, "it ends before it starts", "repair the source", shown=("start", "end")),
+        row_rule("E-UNI-RANGE", end >= start, "it ends before it starts", "repair the source", shown=("start", "end")),
         row_rule(
-            "E-UN-OVERLAP",
+            "E-UNI-OVERLAP",
             is_first | (before < start).fill_null(False),
             "it starts before the span before it has ended",
             "join overlapping spans in the source",

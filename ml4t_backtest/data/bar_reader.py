@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from ml4t_backtest.data.file_states import FileStates
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.errors import CorruptDatasetError
 
@@ -15,17 +16,21 @@ _KEY = ("timestamp", "symbol")
 class BarReader:
     """Bars whose every row was checked, wherever they lie."""
 
-    def __init__(self, rows: pl.LazyFrame, symbols: list[str], *, file: str | None, in_memory: bool) -> None:
+    def __init__(
+        self, rows: pl.LazyFrame, symbols: list[str], states: FileStates, *, file: str | None, in_memory: bool
+    ) -> None:
         """Open the bars.
 
         Args:
             rows: The bars, in any order; only these symbols among them.
             symbols: Ascending.
+            states: Of the files that were looked at.
             file: Where they lie.
             in_memory: Whether they are a frame already: then they are put in order once, and a span is a view of them.
         """
         self._symbols = pl.Enum(symbols)
         self._file = file
+        self._states = states
         self._rows = rows
         self._frame = in_order(self._named(collect(rows, file=file))) if in_memory else None
 
@@ -37,7 +42,8 @@ class BarReader:
         """
         if self._frame is not None:
             return self._frame.slice(int(self._frame["timestamp"].search_sorted(first, side="left")), height)
-        rows = collect(self._rows.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
+        with self._states.unchanged():
+            rows = collect(self._rows.filter(pl.col("timestamp").is_between(first, last)), file=self._file)
         if rows.height != height:
             raise CorruptDatasetError(
                 f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "

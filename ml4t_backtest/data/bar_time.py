@@ -17,6 +17,7 @@ from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.sources import unflagged
 from ml4t_backtest.data.stamps import Stamps
+from ml4t_backtest.data.zones import foreign_zone
 from ml4t_backtest.errors import ConfigError
 
 BarLabel = Literal["close", "open", "session"]
@@ -34,6 +35,7 @@ class BarClock:
         label: What a bar's timestamp in the source means.
         frequency: Length of a bar, `1d` for one bar per session.
         decide_at: When a strategy decides on a slice: at the bar's close, or at the next session's open.
+        enforce_sessions: Whether bars outside the sessions of the calendar are refused.
 
     Raises:
         ConfigError: A word is none of its choices, or the frequency is no span of time.
@@ -44,6 +46,7 @@ class BarClock:
     label: BarLabel = "close"
     frequency: str = "1d"
     decide_at: DecideAt = "close"
+    enforce_sessions: bool = False
 
     def __post_init__(self) -> None:
         require_timezone(self.timezone)
@@ -99,6 +102,10 @@ def add_instants(
         instants = _of_daily_stamps(labels.utc, clock, calendar)
     else:
         instants = _of_intraday_stamps(labels.utc, clock, calendar)
+    if not (labels.utc.dtype == pl.Date or clock.label == "session"):
+        labels.violations += foreign_zone(labels.given, instants, calendar, file, first_row)
+    if clock.enforce_sessions:
+        _refuse_outside(labels, instants["timestamp"], clock, calendar)
     labels.raise_refused()
     decided = calendar.next_open(instants["timestamp"]) if clock.decide_at == "next_open" else instants["timestamp"]
     return bars.with_columns(instants["timestamp"], instants["open_instant"], decided.alias("decision_instant"))
@@ -144,6 +151,16 @@ def _refuse_midnights(labels: Stamps, clock: BarClock, calendar: TradingCalendar
         f"daily bars are stamped at midnight but declared as bar_label: {clock.label}",
         f"declare bar_label: session ({clock.calendar} does not close at midnight)",
     )
+
+
+def _refuse_outside(labels: Stamps, closes: pl.Series, clock: BarClock, calendar: TradingCalendar) -> None:
+    """Refuse bars that close outside the sessions of the calendar, daily ones not at a session's close."""
+    session = calendar.session_at(closes)
+    outside = closes != session["close"] if clock.is_daily else closes <= session["open"]
+    holiday = ~calendar.is_session(closes.dt.convert_time_zone(calendar.timezone).dt.date())
+    hint = "drop the rows, or do not enforce sessions (enforce_sessions: false)"
+    labels.refuse(outside & holiday, "E-TS-HOLIDAY", f"falls on no session of {calendar.name}", hint)
+    labels.refuse(outside & ~holiday, "E-TS-SESSION", f"lies outside the session of {calendar.name}", hint)
 
 
 def _of_daily_stamps(labels: pl.Series, clock: BarClock, calendar: TradingCalendar) -> pl.DataFrame:

@@ -9,20 +9,26 @@ from typing import Literal
 import polars as pl
 
 from ml4t_backtest.core import schemas
-from ml4t_backtest.core.instants import to_datetime
+from ml4t_backtest.core.instants import to_datetime, to_instant
 from ml4t_backtest.errors import Violation
 
 _SAMPLES = 5
 FindingCode = Literal[
     "DQ-ASSUMED",
+    "DQ-CADATE",
     "DQ-CASE",
     "DQ-CLOCK",
     "DQ-COPY",
+    "DQ-CXWARM",
+    "DQ-DOUBLEADJ",
+    "DQ-DRIFT",
+    "DQ-EMPTY",
     "DQ-F32",
     "DQ-GAP",
     "DQ-GRID",
     "DQ-LABEL",
     "DQ-LAST",
+    "DQ-MATCH",
     "DQ-REPEAT",
     "DQ-REUSE",
     "DQ-REVISED",
@@ -32,7 +38,13 @@ FindingCode = Literal[
     "DQ-SPIKE",
     "DQ-SPLIT?",
     "DQ-STALE",
+    "DQ-STRAY",
+    "DQ-UNIVERSE",
+    "DQ-WHOLE",
     "DQ-ZEROVOL",
+    "E-SG-ORPHAN",
+    "E-SG-STALE",
+    "E-TS-ORDER",
 ]
 
 
@@ -51,6 +63,7 @@ class Finding:
         meaning: What it may mean.
         hint: What to do about it.
         row: Physical row of the example, where there is one.
+        file: Where the example lies; None for where the bars lie.
     """
 
     what: str
@@ -63,6 +76,7 @@ class Finding:
     meaning: str
     hint: str = ""
     row: int | None = None
+    file: str | None = None
 
 
 def findings_frame(findings: Iterable[Finding]) -> pl.DataFrame:
@@ -83,6 +97,20 @@ def findings_frame(findings: Iterable[Finding]) -> pl.DataFrame:
     ]
     gravest = pl.col("severity").to_physical()
     return pl.DataFrame(rows, schema=schema).sort(gravest, "what", "symbol", descending=[True, False, False])
+
+
+def findings_of(quality: pl.DataFrame) -> list[Finding]:
+    """Return a table of schema `data_quality` as findings; rows, files and hints are no part of it."""
+    return [
+        Finding(
+            what=row["what"],
+            symbol=row["symbol"],
+            first=None if row["first"] is None else to_instant(row["first"]),
+            last=None if row["last"] is None else to_instant(row["last"]),
+            **{name: row[name] for name in ("count", "example", "severity", "meaning")},
+        )
+        for row in quality.iter_rows(named=True)
+    ]
 
 
 def summarize(quality: pl.DataFrame) -> list[str]:
@@ -133,7 +161,7 @@ def _violation(code: str, findings: Sequence[Finding], file: str | None) -> Viol
         code,
         "data_quality",
         first.meaning,
-        file=file,
+        file=first.file or file,
         row=first.row,
         key=f"{first.symbol or ''} {since}".strip() or None,
         value=first.example[:80],

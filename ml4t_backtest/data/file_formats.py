@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ml4t_backtest.data.parquet_files import files_of, hive_keys, reading, scan_files, scan_parquet_files
+from ml4t_backtest.data.file_months import check_months
+from ml4t_backtest.data.folder_files import files_in
+from ml4t_backtest.data.parquet_files import (
+    files_of,
+    hive_keys,
+    in_order_of_rows,
+    reading,
+    scan_files,
+    scan_parquet_files,
+)
 from ml4t_backtest.data.storage import is_published_folder, published_files
 from ml4t_backtest.errors import DataValidationError, Violation
 
@@ -62,7 +71,38 @@ def scan_parquet(request: FileRequest) -> pl.LazyFrame:
         with reading(request.path):
             texts = _remote_keys(request.path)
             return pl.scan_parquet(request.path, hive_partitioning=bool(texts), hive_schema=texts or None)
-    return scan_files(request.path, request.dataset)
+    rows = scan_files(request.path, request.dataset)
+    if request.moments:
+        files = files_of(request.path, request.dataset, (".parquet",))
+        check_months(files, request.path, request.dataset, request.moments[0])
+    return rows
+
+
+def files_in_order(path: str) -> list[Path]:
+    """Return the local Parquet files that a path stands for, in the order of their rows; none for other formats.
+
+    Raises:
+        BacktestError: There are none, or one cannot be read.
+    """
+    if is_published_folder(folder := _local(path)):
+        return published_files(folder)
+    request = FileRequest(path, "data")
+    if READERS[_ending(request)] is not scan_parquet:
+        return []
+    return in_order_of_rows(files_of(path, request.dataset, (".parquet",)), request.dataset)
+
+
+def is_in_parts(path: str) -> bool:
+    """Return whether a local path stands for several files that nobody has published together."""
+    return "://" not in path and not is_published_folder(_local(path)) and len(files_in_order(path)) > 1
+
+
+def unread_beside(path: str) -> list[Path]:
+    """Return files in a local folder of Parquet files that are called like data and are not read."""
+    folder = _local(path)
+    if is_published_folder(folder) or not folder.is_dir():
+        return []
+    return list(files_in(folder, (".parquet",)).strays)
 
 
 def scan_csv(request: FileRequest) -> pl.LazyFrame:

@@ -166,6 +166,14 @@ class Inspector:
         found += [each for series in self._series for each in series.findings(names)]
         found += one_name_in_two_cases(names)
         self.findings += found
+        self.judge(file)
+
+    def judge(self, file: str | None) -> None:
+        """Refuse what was found so far, where the level is paranoid.
+
+        Raises:
+            DataValidationError: Something was found that is not accepted.
+        """
         if self._level == "paranoid":
             refused = [each for each in self.findings if each.severity != "note" and each.what not in self._accept]
             raise_violations(as_violations(refused, file))

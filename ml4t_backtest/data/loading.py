@@ -6,21 +6,23 @@ Whatever is wrong with a table is said at once: with its columns first, then wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.choices import is_number, require_choice
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, span_microseconds
+from ml4t_backtest.data.all_at_once import require_all, with_the_rest
 from ml4t_backtest.data.bar_time import BarClock, add_instants, as_utc
 from ml4t_backtest.data.calendar import TradingCalendar
+from ml4t_backtest.data.price_form import IN_CURRENCY, PriceForm
 from ml4t_backtest.data.signal_timing import availability
-from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
+from ml4t_backtest.data.sources import Source, collect, describe, scan, schema_of
 from ml4t_backtest.data.stamps import Stamps
-from ml4t_backtest.data.validation import find_violations
-from ml4t_backtest.errors import DataValidationError, Violation
+from ml4t_backtest.errors import ConfigError, DataValidationError, Violation
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -57,6 +59,8 @@ class ValueSource:
         max_age: Longest time from a row's timestamp to the decision it is shown at.
         frequency: How often a symbol has a row: `1d` (a row is about a session, named by its date or its midnight),
             or a span that is never shorter between two rows; None where nothing is known.
+        ranges: Value column -> its smallest and its greatest value.
+        allow_empty: Whether there may be no rows.
     """
 
     source: Source
@@ -66,6 +70,29 @@ class ValueSource:
     latency: str = "0m"
     max_age: str | None = None
     frequency: str | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    allow_empty: bool = False
+
+    def schema(self, *, by_symbol: bool) -> pa.DataFrameSchema:
+        """Return the schema of the loaded rows: of signals (by symbol) or of context."""
+        of = schemas.signals_schema if by_symbol else schemas.context_schema
+        return of(self.names, tuple((name, low, high) for name, (low, high) in self.ranges.items()))
+
+
+def checked_ranges(
+    ranges: Mapping[str, tuple[float, float]] | None, names: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """Return declared ranges by column.
+
+    Raises:
+        ConfigError: One is of no column that is used, or is no two numbers of which the first is not the greater.
+    """
+    for name, ends in (ranges or {}).items():
+        require_choice("ranges", name, names)
+        pair = tuple(ends) if isinstance(ends, (list, tuple)) else ()
+        if len(pair) != 2 or not all(map(is_number, pair)) or pair[0] > pair[1]:
+            raise ConfigError(f"ranges: {name} must have its smallest and its greatest value, got {ends!r}")
+    return {name: (float(low), float(high)) for name, (low, high) in (ranges or {}).items()}
 
 
 def load_prices(
@@ -76,13 +103,14 @@ def load_prices(
     indicators: Sequence[str] = (),
     extra: Sequence[str] = (),
     file: str | None = None,
+    form: PriceForm = IN_CURRENCY,
     part: Part | None = None,
 ) -> pl.DataFrame:
     """Read bars and put them on the clock: `timestamp` is the close, `open_instant` and `decision_instant` beside it.
 
     Number columns named by `indicators` and moments named by `extra` come along. Rows keep the order of their
-    source, so that a violation found in them names the physical row of `file`. Where `source` is a part of a larger
-    one, `part` says what it has to know of the whole.
+    source, so that a violation found in them names the physical row of `file`. `form` says how the prices are to be
+    read. Where `source` is a part of a larger one, `part` says what it has to know of the whole.
 
     Raises:
         DataValidationError: A column is absent or of a wrong type, or a timestamp cannot be placed; in that case with
@@ -91,14 +119,17 @@ def load_prices(
     file = file or describe(source)
     wanted = [*schemas.BAR_COLUMNS, *indicators, *extra]
     check_names("prices", [*wanted, "open_instant", "decision_instant"])
-    bars = _read(source, columns, wanted, "prices", file)
-    bars = typed(bars, [*_NUMERIC_PRICES, *indicators], ["symbol"], "prices", file)
+    schema = schemas.prices_schema(allow_nonpositive=form.allow_nonpositive)
+    bars = _read(source, columns, wanted, schema, file)
     first_row, calendar = (part.first_row, part.calendar) if part else (0, None)
     try:
+        bars = form.in_currency(bars, file, first_row)
+        bars = typed(bars, [*_NUMERIC_PRICES, *indicators], ["symbol"], "prices", file, first_row)
+        bars = form.within_range(bars)
         moments = [_moments(bars, name, clock, "prices", file, first_row, nullable=True) for name in extra]
         return add_instants(bars.with_columns(moments), clock, file=file, first_row=first_row, calendar=calendar)
     except DataValidationError as error:
-        raise _with_values(error, bars, schemas.prices_schema(), file, part) from error
+        raise with_the_rest(error, bars, schema, file=file, timezone=clock.timezone, **_within(part)) from error
 
 
 def load_values(
@@ -117,19 +148,20 @@ def load_values(
     keys = ["timestamp", *(["symbol"] if by_symbol else [])]
     check_names(dataset, [*keys, "available_at", *spec.names])
     stated = ["available_at"] if spec.available_at is None else []
-    rows = _read(spec.source, spec.columns, [*keys, *spec.names], dataset, file, optional=stated)
-    if stated and "available_at" not in rows.columns:
-        raise DataValidationError([_no_availability("available_at", dataset, file)])
-    rows = typed(rows, spec.names, keys[1:], dataset, file)
-    schema = schemas.signals_schema(spec.names) if by_symbol else schemas.context_schema(spec.names)
+    schema = spec.schema(by_symbol=by_symbol)
+    rows = _read(spec.source, spec.columns, [*keys, *spec.names], schema, file, optional=stated)
+    first_row = part.first_row if part else 0
     try:
-        stamps = _labels(rows["timestamp"], spec.frequency, clock, dataset, file, part.first_row if part else 0)
+        if stated and "available_at" not in rows.columns:
+            raise DataValidationError([_no_availability("available_at", dataset, file)])
+        rows = typed(rows, spec.names, keys[1:], dataset, file, first_row)
+        stamps = _labels(rows["timestamp"], spec.frequency, clock, dataset, file, first_row)
         known = _known_at(rows, stamps, spec, clock, file, part)
         loaded = rows.with_columns(stamps.cast(UTC_MICROSECONDS), known)
         if part is None and (violations := find_too_frequent(loaded, spec.frequency, file=file)):
             raise DataValidationError(violations)
     except DataValidationError as error:
-        raise _with_values(error, rows, schema, file, part) from error
+        raise with_the_rest(error, rows, schema, file=file, timezone=clock.timezone, **_within(part)) from error
     return loaded.select(*keys, "available_at", *spec.names)
 
 
@@ -181,7 +213,7 @@ def load_universe(source: Source, *, columns: Columns | None = None) -> pl.DataF
     """
     schema = schemas.universe_schema()
     file = describe(source)
-    spans = typed(_read(source, columns, list(schema.columns), "universe", file), [], ["symbol"], "universe", file)
+    spans = typed(_read(source, columns, list(schema.columns), schema, file), [], ["symbol"], "universe", file)
     return spans.with_columns(pl.col(name).cast(pl.Date) for name in ("start", "end") if spans[name].is_null().all())
 
 
@@ -195,7 +227,7 @@ def load_corporate_actions(source: Source | None, *, columns: Columns | None = N
     if source is None:
         return schemas.empty_frame(schema)
     file, dataset = describe(source), "corporate_actions"
-    actions = _read(source, columns, list(schema.columns), dataset, file)
+    actions = _read(source, columns, list(schema.columns), schema, file)
     return typed(actions, ["value"], ["symbol", "kind"], dataset, file)
 
 
@@ -205,8 +237,8 @@ def load_delistings(source: Source, *, columns: Columns | None = None) -> pl.Dat
     Raises:
         DataValidationError: A column is absent or of a wrong type.
     """
-    file, dataset = describe(source), "delistings"
-    ends = _read(source, columns, list(schemas.delistings_schema().columns), dataset, file)
+    file, dataset, schema = describe(source), "delistings", schemas.delistings_schema()
+    ends = _read(source, columns, list(schema.columns), schema, file)
     return typed(ends, ["price"], ["symbol"], dataset, file)
 
 
@@ -233,7 +265,12 @@ def check_names(dataset: str, names: Sequence[str]) -> None:
 
 
 def typed(
-    frame: pl.DataFrame, numbers: Sequence[str], texts: Sequence[str], dataset: str, file: str | None
+    frame: pl.DataFrame,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    dataset: str,
+    file: str | None,
+    first_row: int = 0,
 ) -> pl.DataFrame:
     """Cast numbers to Float64 and text to String; text and booleans are no numbers, however they look.
 
@@ -244,7 +281,8 @@ def typed(
     wrong = [(name, "a number") for name in numbers if not types[name].is_numeric() and types[name] != pl.Null]
     wrong += [(name, "text") for name in texts if types[name] not in _TEXTS and not types[name].is_integer()]
     if wrong:
-        raise DataValidationError([_wrong_type(frame, name, needed, dataset, file) for name, needed in wrong])
+        found = [_wrong_type(frame, name, needed, dataset, file) for name, needed in wrong]
+        raise DataValidationError([replace(each, row=first_row + (each.row or 0)) for each in found])
     return frame.with_columns(pl.col(list(numbers)).cast(pl.Float64), pl.col(list(texts)).cast(pl.String))
 
 
@@ -252,29 +290,38 @@ def _read(
     source: Source,
     columns: Columns | None,
     wanted: Sequence[str],
-    dataset: str,
+    schema: pa.DataFrameSchema,
     file: str | None,
     *,
     optional: Sequence[str] = (),
 ) -> pl.DataFrame:
-    lazy = scan(source, columns=columns, dataset=dataset)
-    require_columns(lazy, wanted, dataset=dataset, file=file)
+    lazy = scan(source, columns=columns, dataset=str(schema.name))
+    require_all(lazy, wanted, schema, file=file)
     found = schema_of(lazy, file=file).names()
     return collect(lazy.select(*wanted, *(name for name in optional if name in found)), file=file)
 
 
 def _wrong_type(frame: pl.DataFrame, name: str, needed: str, dataset: str, file: str | None) -> Violation:
+    row = _first_unreadable(frame[name]) if needed == "a number" else 0
     return Violation(
         "E-SC-DTYPE",
         dataset,
         f"{name} must be {needed}, found {frame.schema[name]}",
         file=file,
-        row=0,
+        row=row,
         column=name,
-        value=repr(frame[name].drop_nulls().first())[:80],
+        value=" ".join(repr(frame[name][row] if frame.height else None).split())[:80],
         count=frame.height,
         hint="cast the column in the source",
     )
+
+
+def _first_unreadable(values: pl.Series) -> int:
+    """Return the first row whose text is no number; the first of all where every one would be."""
+    if values.dtype not in _TEXTS:
+        return 0
+    unreadable = values.cast(pl.String).cast(pl.Float64, strict=False).is_null() & values.is_not_null()
+    return int(unreadable.arg_max() or 0) if unreadable.any() else 0
 
 
 def _labels(
@@ -348,15 +395,6 @@ def _no_availability(name: str, dataset: str, file: str | None) -> Violation:
     )
 
 
-def _with_values(
-    error: DataValidationError,
-    rows: pl.DataFrame,
-    schema: pa.DataFrameSchema,
-    file: str | None,
-    part: Part | None,
-) -> DataValidationError:
-    """Return an error about times with everything that is wrong with the values of the rows too."""
-    values = schema.remove_columns([name for name in _TIMES if name in schema.columns])
-    first_row = part.first_row if part else 0
-    found = find_violations(rows, values, file=file, first_row=first_row, keys=part is None)
-    return DataValidationError([*error.violations, *found])
+def _within(part: Part | None) -> dict[str, Any]:
+    """Return what has to be known to look through a part: its place, and that its keys may repeat elsewhere."""
+    return {} if part is None else {"first_row": part.first_row, "keys": False}

@@ -13,11 +13,16 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from ml4t_backtest.data.folder_files import files_in
 from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
 
+_PICKLE = b"\x80"
 _NULL_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _SHOWN = 200
+# A file that unpacks to so many bytes, and to so many times its size, is no data.
+_BUDGET, _MOST_PACKED = 2**30, 500
+_BYTES_PER_VALUE = 8
 
 Keys = Mapping[str, str]
 Shape = Mapping[str, pl.DataType]
@@ -54,16 +59,41 @@ def scan_parquet_files(files: Sequence[Path], dataset: str) -> pl.LazyFrame:
             the file.
         CorruptDatasetError: A file is no readable Parquet file.
     """
-    keys = {file: hive_keys(file) for file in files}
-    shapes = {file: _shape(file, keys[file], dataset) for file in keys}
+    shapes = shapes_of(files, dataset)
     _refuse_drift(shapes, dataset)
-    alike: dict[frozenset[tuple[str, pl.DataType]], list[Path]] = {}
-    for file, shape in shapes.items():
-        alike.setdefault(frozenset(shape.items()), []).append(file)
-    scans = [_scan_alike(files, keys[files[0]]) for files in alike.values()]
+    _refuse_bombs(shapes, dataset)
+    scans = [_scan_alike(alike, hive_keys(alike[0])) for alike in _alike(shapes)]
     # Files may differ in how they store text and in columns that only some have.
     names = [_as_text(name, dtype) for name, dtype in next(iter(shapes.values())).items()]
     return scans[0] if len(scans) == 1 else pl.concat([scan.select(names) for scan in scans])
+
+
+def shapes_of(files: Sequence[Path], dataset: str) -> dict[Path, Shape]:
+    """Return the columns of each file with those its folders give it; errors as for `scan_parquet_files`."""
+    return {file: _shape(file, hive_keys(file), dataset) for file in files}
+
+
+def in_order_of_rows(files: Sequence[Path], dataset: str) -> list[Path]:
+    """Return files in the order in which `scan_parquet_files` gives their rows."""
+    return [file for alike in _alike(shapes_of(files, dataset)) for file in alike]
+
+
+def height_of(file: Path) -> int:
+    """Return the number of rows that the footer of a file says it has.
+
+    Raises:
+        CorruptDatasetError: It is no readable Parquet file.
+    """
+    with reading(file):
+        return int(plain_scan(file).select(pl.len()).collect(engine="in-memory").item())
+
+
+def _alike(shapes: Mapping[Path, Shape]) -> list[list[Path]]:
+    """Return the files by their columns, so that each group can be read at once."""
+    alike: dict[frozenset[tuple[str, pl.DataType]], list[Path]] = {}
+    for file, shape in shapes.items():
+        alike.setdefault(frozenset(shape.items()), []).append(file)
+    return list(alike.values())
 
 
 def _scan_alike(files: list[Path], keys: Keys) -> pl.LazyFrame:
@@ -89,7 +119,8 @@ def files_of(path: str, dataset: str, endings: Sequence[str]) -> list[Path]:
         raise _no_file("E-FL-MISSING", dataset, path, f"the path cannot be looked up ({_reason(error)})") from error
     if is_folder:
         kind = "Parquet" if ".parquet" in endings else endings[0]
-        return _inside(local, endings) or _empty(dataset, str(local), f"the folder holds no {kind} file")
+        inside = list(files_in(local, endings).files)
+        return inside or _empty(dataset, str(local), f"the folder holds no {kind} file")
     if is_file:
         return [local]
     if exists:
@@ -98,12 +129,6 @@ def files_of(path: str, dataset: str, endings: Sequence[str]) -> list[Path]:
         matches = (Path(match) for match in sorted(glob.glob(str(local), recursive=True)))
         return [match for match in matches if match.is_file()] or _empty(dataset, path, "no file matches the pattern")
     raise _no_file("E-FL-MISSING", dataset, str(local), "the file does not exist")
-
-
-def _inside(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """Return the data files of a folder; what begins with a dot or `_` is some writer's own business."""
-    found = sorted(file for file in folder.rglob("*") if file.suffix in endings and file.is_file())
-    return [file for file in found if not any(part[0] in "._" for part in file.relative_to(folder).parts)]
 
 
 def hive_keys(file: PurePath) -> dict[str, str]:
@@ -115,7 +140,7 @@ def hive_keys(file: PurePath) -> dict[str, str]:
 def _shape(file: Path, keys: Keys, dataset: str) -> Shape:
     """Return the columns of a file with those its folders give it."""
     with reading(file):
-        inside = _plain(file).collect_schema()
+        inside = plain_scan(file).collect_schema()
         contradicted = [key for key in keys if key in inside and not _agrees(file, key, keys[key], inside[key])]
     if contradicted:
         raise DataValidationError(
@@ -138,10 +163,11 @@ def _agrees(file: Path, key: str, value: str, dtype: pl.DataType) -> bool:
     told = pl.lit(None if value == _NULL_KEY else value, dtype=pl.String)
     kept = pl.col(key).cast(pl.String) if dtype in _TEXTS else pl.col(key)
     expected = told if dtype in _TEXTS else told.cast(dtype, strict=False)
-    return bool(_plain(file).select(kept.eq_missing(expected).all()).collect(engine="in-memory").item())
+    return bool(plain_scan(file).select(kept.eq_missing(expected).all()).collect(engine="in-memory").item())
 
 
-def _plain(file: Path) -> pl.LazyFrame:
+def plain_scan(file: Path) -> pl.LazyFrame:
+    """Return the rows of one file, its folders left out of account."""
     return pl.scan_parquet(file, glob=False, hive_partitioning=False)
 
 
@@ -159,6 +185,20 @@ def _refuse_drift(shapes: Mapping[Path, Shape], dataset: str) -> None:
                 found[name] = _drift(name, dtype, first, shape.get(name), file, dataset)
     if found:
         raise DataValidationError(list(found.values()))
+
+
+def _refuse_bombs(shapes: Mapping[Path, Shape], dataset: str) -> None:
+    """Refuse files whose footers say that they unpack to more than any honest data does, before they are unpacked."""
+    found = []
+    for file, shape in shapes.items():
+        rows, packed = height_of(file), file.stat().st_size
+        unpacked = rows * _BYTES_PER_VALUE * len(shape)
+        if unpacked > _BUDGET and unpacked > _MOST_PACKED * packed:
+            text = f"the footer says {rows:,} rows, {unpacked / 2**30:,.0f} GiB unpacked, in {packed:,} bytes"
+            hint = f"data of more than {_BUDGET // 2**30} GiB is not packed {_MOST_PACKED} times; ask the source"
+            found.append(Violation("E-FL-BUDGET", dataset, text, file=str(file), count=rows, hint=hint))
+    if found:
+        raise DataValidationError(found)
 
 
 def _same_type(left: pl.DataType, right: pl.DataType) -> bool:
@@ -207,4 +247,6 @@ def _looks_like(file: str | Path | None) -> str:
         return " (it is empty)"
     if start[:4] == b"PAR1":
         return "" if end == b"PAR1" else " (its footer is damaged)"
+    if start[:1] == _PICKLE:
+        return " (it looks like a pickle, which is never loaded)"
     return " (it looks like CSV)" if b"," in start and start.isascii() else ""

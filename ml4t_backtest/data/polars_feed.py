@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.chunk import Chunk, slice_offsets
 from ml4t_backtest.core.columns import every_rule_holds
@@ -21,14 +22,22 @@ from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_freq
 from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
-from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame
+from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame, findings_of
+from ml4t_backtest.data.event_findings import late_context
+from ml4t_backtest.data.file_places import naming_files
+from ml4t_backtest.data.file_states import FileStates
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparation import column_names, join_context, join_signals
+from ml4t_backtest.data.price_form import PriceForm
+from ml4t_backtest.data.row_index import slices_of
+from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
+from ml4t_backtest.data.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
+from ml4t_backtest.data.zones import ZoneWatch
 from ml4t_backtest.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +74,8 @@ class PolarsDataFeed:
     a timestamp where filtering the whole frame takes 59,500 (3 million rows, 250 symbols).
     """
 
+    @naming_files
+    @checked_arguments
     def __init__(
         self,
         asset_data: Source,
@@ -79,7 +90,7 @@ class PolarsDataFeed:
         chunk: str | int = "auto",
         validation: ValidationLevel = "standard",
         calendar: str = "XNYS",
-        timezone: str = "UTC",
+        timezone: str | None = None,
         bar_label: BarLabel = "close",
         frequency: str | None = None,
         decide_at: DecideAt = "close",
@@ -88,6 +99,9 @@ class PolarsDataFeed:
         warm_up_days: int = 0,
         accept: Sequence[str] = (),
         corporate_actions: pl.DataFrame | None = None,
+        allow_nonpositive_prices: bool = False,
+        enforce_sessions: bool = False,
+        source_quality: pl.DataFrame | None = None,
     ) -> None:
         """Open the data.
 
@@ -107,7 +121,8 @@ class PolarsDataFeed:
             validation: How much is looked for: `fast` finds every broken rule, `standard` records doubtful data in
                 `data_quality` too, `paranoid` looks for more and refuses it. Every level looks at every row.
             calendar: Exchange calendar of the bars.
-            timezone: Zone of timestamps that carry none.
+            timezone: Zone of timestamps that carry none; None is UTC, and then sources of several zones, or with and
+                without one, are refused.
             bar_label: What the timestamps of a raw frame mean.
             frequency: Length of the bars of a raw frame; inferred when None.
             decide_at: When a strategy decides on a slice of a raw frame.
@@ -116,6 +131,9 @@ class PolarsDataFeed:
             warm_up_days: Calendar days before `start` that are delivered to `on_warm_up` only.
             accept: Codes of findings that `paranoid` records and does not refuse.
             corporate_actions: Splits that the prices are not adjusted for, so that they are not taken for defects.
+            allow_nonpositive_prices: Whether prices may be zero or negative, as those of futures can be.
+            enforce_sessions: Whether bars of a raw frame outside the sessions of the calendar are refused.
+            source_quality: What was found in the sources when prepared data was made of them.
 
         Raises:
             DataValidationError: The data breaks a rule of its schema, or `paranoid` found what is not accepted.
@@ -132,14 +150,29 @@ class PolarsDataFeed:
         _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
         _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
         check_names("asset_data", column_names(self.signal_columns, self.indicator_columns, self.context_columns))
+        self._states = FileStates(asset_data)
         lazy, signals = scan(asset_data, dataset="asset_data"), None
         if signals_data is not None:
             signals = ValueSource(signals_data, self.signal_columns, available_at=signal_available_at)
         # Prepared bars carry their instants; nobody asks how long they are.
         prepared = signals is None and _is_prepared(lazy, self._file)
+        if corporate_actions is not None:
+            validate(corporate_actions, schemas.corporate_actions_schema(), allow_empty=True)
         self._inspector = Inspector.at_level(validation, calendar, accept=accept, corporate_actions=corporate_actions)
+        if source_quality is not None:
+            validate(source_quality, schemas.data_quality_schema(), allow_empty=True)
+            self._note(findings_of(source_quality))
         length = frequency or ("1d" if prepared else _frequency_of(lazy, self._file))
-        clock = BarClock(calendar, timezone, bar_label, length, decide_at)
+        clock = BarClock(calendar, timezone or "UTC", bar_label, length, decide_at, enforce_sessions)
+        self._allow_nonpositive = allow_nonpositive_prices
+        self._actions = corporate_actions
+        zones = ZoneWatch(declared=timezone is not None)
+        zones.add(asset_data, None, "prices", by_day=bar_label == "session" and not prepared)
+        for source, dataset in ((signals_data, "signals"), (context_data, "context")):
+            if source is not None:
+                zones.add(source, None, dataset, by_day=False)
+                self._note(scan_findings(source, None, dataset))
+        self._note(scan_findings(asset_data, None, "asset_data" if prepared else "prices"))
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
@@ -148,7 +181,7 @@ class PolarsDataFeed:
         self.symbols = _symbols_within(bars.symbols, stamps)
         self._bars = bars.rows.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
         in_memory = not prepared or isinstance(asset_data, pl.DataFrame)
-        self._reader = BarReader(self._bars, self.symbols, file=self._file, in_memory=in_memory)
+        self._reader = BarReader(self._bars, self.symbols, self._states, file=self._file, in_memory=in_memory)
         if warm_up_days and start is not None:
             self.notes += _short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
 
@@ -243,7 +276,7 @@ class PolarsDataFeed:
 
     def _prepared_bars(self, lazy: pl.LazyFrame) -> CheckedBars:
         """Return prepared bars as they lie, every row checked."""
-        schema = schemas.asset_data_schema(self.signal_columns, self.indicator_columns)
+        schema = self._schema(self.signal_columns)
         require_columns(lazy, list(schema.columns), dataset="asset_data", file=self._file)
         rows = lazy.select(list(schema.columns))
         if schema_of(rows, file=self._file)["symbol"] in (pl.Categorical, pl.Enum):
@@ -254,14 +287,13 @@ class PolarsDataFeed:
         """Return bars prepared here in memory, with signals of another source or those that came joined to them."""
         if signals is None:
             return CheckedBars.of(self._joined_bars(lazy, clock).sort("timestamp", "symbol"))
-        prices = load_prices(lazy, clock, indicators=self.indicator_columns, file=self._file)
-        validate(prices, schemas.prices_schema(), file=self._file)
+        prices = self._loaded(lazy, clock, self.indicator_columns)
         rows = load_values(signals, clock, by_symbol=True)
-        validate(rows, schemas.signals_schema(signals.names), file=describe(signals.source))
-        self._note(late_revisions(rows, "signals"))
-        inspect_bars(prices, self._inspector, file=self._file)
+        validate(rows, signals.schema(by_symbol=True), file=describe(signals.source))
         bars = join_signals(prices, [(signals, rows)])
-        validate(bars, schemas.asset_data_schema(signals.names, self.indicator_columns))
+        validate(bars, self._schema(signals.names))
+        self._watch_sources(bars, clock, [signals], [rows])
+        inspect_bars(prices, self._inspector, file=self._file)
         return CheckedBars.of(bars)
 
     def _joined_bars(self, lazy: pl.LazyFrame, clock: BarClock) -> pl.DataFrame:
@@ -273,12 +305,38 @@ class PolarsDataFeed:
             self._note([assumed_known(assumed)])
         moments = [f"{name}_available_at" for name in stated]
         numbers = [*self.indicator_columns, *own]
-        prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file)
-        validate(prices, schemas.prices_schema(), file=self._file)
+        prices = self._loaded(lazy, clock, numbers, moments)
         bars = declare_known(prices, own)
-        validate(bars, schemas.asset_data_schema(own, self.indicator_columns), file=self._file)
+        validate(bars, self._schema(own), file=self._file)
+        self._watch_sources(bars, clock)
         inspect_bars(bars, self._inspector, file=self._file)
         return bars
+
+    def _watch_sources(
+        self,
+        bars: pl.DataFrame,
+        clock: BarClock,
+        signals: Sequence[ValueSource] = (),
+        rows: Sequence[pl.DataFrame] = (),
+    ) -> None:
+        """Look at raw sources beside the raw bars: where they do not meet, and what their files and types show."""
+        calendar = clock.sessions_around(bars["timestamp"])
+        seen = BarsSeen(bars.group_by("symbol").len("rows").sort("symbol"), slices_of(bars).sort("timestamp"), calendar)
+        watch = SourceWatch(seen, Beside(signals, (), self._actions, files={"prices": self._file}))
+        watch.see(bars.sort("timestamp", "symbol"), rows)
+        self._note(watch.conclude())
+
+    def _loaded(
+        self, lazy: pl.LazyFrame, clock: BarClock, numbers: Sequence[str], moments: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Return raw bars on the clock, every row checked."""
+        form, allow = PriceForm(allow_nonpositive=self._allow_nonpositive), self._allow_nonpositive
+        prices = load_prices(lazy, clock, indicators=numbers, extra=moments, file=self._file, form=form)
+        validate(prices, schemas.prices_schema(allow_nonpositive=allow), file=self._file)
+        return prices
+
+    def _schema(self, signals: tuple[str, ...]) -> pa.DataFrameSchema:
+        return schemas.asset_data_schema(signals, self.indicator_columns, allow_nonpositive=self._allow_nonpositive)
 
     def _note(self, findings: Iterable[Finding]) -> None:
         if self._inspector is not None:
@@ -298,8 +356,10 @@ class PolarsDataFeed:
             return context
         spec = ValueSource(source, self.context_columns, available_at=rule)
         rows = load_values(spec, clock, by_symbol=False)
-        validate(rows, schemas.context_schema(spec.names), file=file)
-        self._note(late_revisions(rows, "context"))
+        validate(rows, spec.schema(by_symbol=False), file=file)
+        self._note([*late_revisions(rows, "context"), *late_context(spec, rows, decisions)])
+        if self._inspector is not None:
+            self._inspector.judge(file)
         return join_context(decisions, [(spec, rows)])
 
 

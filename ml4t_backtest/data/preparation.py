@@ -7,7 +7,7 @@ group of symbols and one batch: the same way, without files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.content_hash import table_hash
-from ml4t_backtest.data.data_quality import findings_frame
+from ml4t_backtest.data.data_quality import Finding, findings_frame
 from ml4t_backtest.data.indicator_columns import add_indicators
 from ml4t_backtest.data.indicators import IndicatorRequest
 from ml4t_backtest.data.inspector import Inspector
@@ -26,9 +26,9 @@ from ml4t_backtest.data.prepared import PreparedData
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.row_index import RowIndex, SymbolCodes
 from ml4t_backtest.data.scratch import ROW, RowsByTime, Workplace, symbol_groups, time_spans
-from ml4t_backtest.data.series_detectors import LateRevisions
 from ml4t_backtest.data.signal_timing import join_known
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows
+from ml4t_backtest.data.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.universe import IN_UNIVERSE, add_membership
 from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations, validate
 from ml4t_backtest.errors import Violation
@@ -49,12 +49,14 @@ class Recipe:
         given: Indicator columns that the price source has already.
         computed: Indicators to compute.
         adjustment: What the prices contain already: `none`, `split` or `total_return`.
+        allow_nonpositive: Whether prices may be zero or negative.
     """
 
     clock: BarClock
     given: tuple[str, ...] = ()
     computed: tuple[IndicatorRequest, ...] = ()
     adjustment: str = "none"
+    allow_nonpositive: bool = False
 
     def columns(self, *, has_universe: bool) -> tuple[str, ...]:
         """Return the names of all indicator columns."""
@@ -72,6 +74,8 @@ class LoadedTables:
         context: Context sources with what `read_context` returned for each.
         corporate_actions: What `load_corporate_actions` returned.
         universe: What `load_universe` returned, or None: all symbols belong, and nothing says so.
+        files: Where tables came from, by their names, for messages.
+        findings: What the files and the types of the sources show.
     """
 
     prices: LoadedPrices
@@ -79,6 +83,13 @@ class LoadedTables:
     context: Sequence[LoadedContext] = ()
     corporate_actions: pl.DataFrame = field(default_factory=lambda: load_corporate_actions(None))
     universe: pl.DataFrame | None = None
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+
+    def beside(self) -> Beside:
+        """Return what lies beside the bars."""
+        specs = [spec for spec, _ in self.signals]
+        return Beside(specs, self.context, self.corporate_actions, self.universe, self.files, self.findings)
 
     def hashes(self) -> dict[str, str]:
         """Return the hash of each table by its name; each source of values is one (`signals_0`, ...)."""
@@ -123,6 +134,7 @@ class Preparation:
         self.corporate_actions = tables.corporate_actions.sort("ex_date", "symbol", "kind")
         self._tables, self._recipe, self._workplace, self._inspector = tables, recipe, workplace, inspector
         self._calendar = recipe.clock.sessions_around(tables.prices.slices["timestamp"])
+        self._found: list[Finding] = []
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the prepared bars in (timestamp, symbol) order, batch by batch, every row checked.
@@ -131,7 +143,9 @@ class Preparation:
             DataValidationError: A rule of the prepared schema is broken; everything at once, after the last batch.
             SignalTimingError: A value would be seen before it was known.
         """
-        check = _BatchCheck(schemas.asset_data_schema(self.signals, self.indicators), self._inspector)
+        allow = self._recipe.allow_nonpositive
+        schema = schemas.asset_data_schema(self.signals, self.indicators, allow_nonpositive=allow)
+        check = _BatchCheck(schema, self._inspector)
         for batch in self._by_time().batches():
             bars = batch.drop(ROW)
             check.see(bars, batch[ROW])
@@ -162,12 +176,22 @@ class Preparation:
         """What the inspector found, as a table of schema `data_quality`; complete after the last batch."""
         return findings_frame(()) if self._inspector is None else self._inspector.data_quality
 
+    @property
+    def source_quality(self) -> pl.DataFrame:
+        """What the sources show beside the bars, as a table of schema `data_quality`; complete after the last batch."""
+        return findings_frame(self._found)
+
     def data(self) -> PreparedData:
         """Return the prepared data, in memory."""
         batches = list(self.batches())
-        asset_data = batches[0] if len(batches) == 1 else pl.concat(batches)
         return PreparedData(
-            asset_data, self.context_data, self.corporate_actions, self.signals, self.indicators, self.context
+            batches[0] if len(batches) == 1 else pl.concat(batches),
+            self.context_data,
+            self.corporate_actions,
+            self.source_quality,
+            self.signals,
+            self.indicators,
+            self.context,
         )
 
     def _by_time(self) -> RowsByTime:
@@ -177,17 +201,18 @@ class Preparation:
         groups = symbol_groups(sources, self._workplace.rows_at_once)
         spans = time_spans(prices.slices, self._workplace.rows_at_once)
         ordered = RowsByTime(spans, self._workplace if len(groups) > 1 else None)
-        revisions = [LateRevisions("signals") for _ in signals]
+        watch = SourceWatch(
+            BarsSeen(prices.rows.symbols, prices.slices, self._calendar, self._recipe.adjustment), self._tables.beside()
+        )
         for first, last in groups:
             rows = [(spec, own.between(first, last)) for spec, own in signals]
-            for (_, own), seen in zip(rows, revisions, strict=True):
-                if self._inspector is not None:
-                    seen.see(own.drop(ROW))
-            bars = prices.rows.between(first, last)
-            ordered.add(join_signals(self._with_derived(bars), rows))
+            bars = join_signals(self._with_derived(prices.rows.between(first, last)), rows)
+            watch.see(bars, [own for _, own in rows])
+            ordered.add(bars)
             self._workplace.done(bars.height)
+        self._found = watch.conclude()
         if self._inspector is not None:
-            self._inspector.note(finding for seen in revisions for finding in seen.findings())
+            self._inspector.note(self._found)
         return ordered
 
     def _with_derived(self, bars: pl.DataFrame) -> pl.DataFrame:

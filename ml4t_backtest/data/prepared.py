@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.manifest import TABLE_HASHES, Manifest
 from ml4t_backtest.data.parquet_files import scan_parquet_files
 from ml4t_backtest.data.row_index import slices_of
+from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.storage import (
     Attachment,
@@ -42,7 +43,7 @@ from ml4t_backtest.errors import ConfigError, CorruptDatasetError
 
 KIND = "prepared"
 REPORT = "validation.json"
-PREPARED_TABLES = ("asset_data", "context_data", "corporate_actions")
+PREPARED_TABLES = ("asset_data", "context_data", "corporate_actions", "source_quality")
 
 
 class Publishable(Protocol):
@@ -59,6 +60,10 @@ class Publishable(Protocol):
     @property
     def data_quality(self) -> pl.DataFrame:
         """What was found that is no error, schema `data_quality`; complete after the last batch."""
+
+    @property
+    def source_quality(self) -> pl.DataFrame:
+        """The part of it that the bars alone do not show, schema `data_quality`; complete after the last batch."""
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ class PreparedData:
         asset_data: Bars with signals and indicators, schema `asset_data`, sorted by (timestamp, symbol).
         context_data: One row per slice, schema `context_data`; without context only its time columns.
         corporate_actions: Splits and dividends, schema `corporate_actions`; empty without any.
+        source_quality: What the sources show beside the bars that is no error, schema `data_quality`.
         signals: Names of the signal columns.
         indicators: Names of the indicator columns, `in_universe` among them where there is a universe.
         context: Names of the context columns.
@@ -92,6 +98,7 @@ class PreparedData:
     asset_data: pl.DataFrame
     context_data: pl.DataFrame
     corporate_actions: pl.DataFrame
+    source_quality: pl.DataFrame = field(default_factory=lambda: findings_frame(()))
     signals: tuple[str, ...] = ()
     indicators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
@@ -103,8 +110,8 @@ class PreparedData:
 
     @property
     def data_quality(self) -> pl.DataFrame:
-        """Nothing: nobody looked."""
-        return findings_frame(())
+        """What the sources show: at the bars nobody has looked."""
+        return self.source_quality
 
     @property
     def description(self) -> dict[str, Any]:
@@ -136,12 +143,14 @@ class PreparedFiles:
         manifest: Its manifest.
         context_data: One row per slice, schema `context_data`.
         corporate_actions: Splits and dividends, schema `corporate_actions`.
+        source_quality: What the sources show beside the bars that is no error, schema `data_quality`.
     """
 
     version: Path
     manifest: Manifest
     context_data: pl.DataFrame
     corporate_actions: pl.DataFrame
+    source_quality: pl.DataFrame
     _context_hash: str
 
     @property
@@ -198,7 +207,13 @@ class PreparedFiles:
     def data(self) -> PreparedData:
         """Return all of it in memory."""
         return PreparedData(
-            self.asset_data, self.context_data, self.corporate_actions, self.signals, self.indicators, self.context
+            self.asset_data,
+            self.context_data,
+            self.corporate_actions,
+            self.source_quality,
+            self.signals,
+            self.indicators,
+            self.context,
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -246,7 +261,11 @@ def publish_prepared(
     described, layout = TableDescription(), Layout(compression_level, by_month=("asset_data",))
     with _staged(
         asset_output,
-        {"asset_data": described.watch(prepared.batches()), "corporate_actions": prepared.corporate_actions},
+        {
+            "asset_data": described.watch(prepared.batches()),
+            "corporate_actions": prepared.corporate_actions,
+            "source_quality": lambda: prepared.source_quality,
+        },
         lambda: {"asset_data": described.told(_rules("asset_data", prepared)), "data_quality": _told(prepared)},
         inputs,
         {**shared, "table": "asset_data"},
@@ -269,10 +288,10 @@ def open_prepared(asset_output: str | Path, context_output: str | Path | None = 
     if context_output is None and manifest.facts["context"]:
         names = ", ".join(manifest.facts["context"])
         raise ConfigError(f"{asset_output} was prepared with context ({names}): name its folder too")
-    actions = read_table(version, manifest, "corporate_actions")
     if context_output is None:
         slices = _slices(version, manifest)
-        return PreparedFiles(version, manifest, slices, actions, table_hash(slices))
+        actions, quality = (read_table(version, manifest, table) for table in ("corporate_actions", "source_quality"))
+        return PreparedFiles(version, manifest, slices, actions, quality, table_hash(slices))
     context_version, other = _current(context_output)
     if other.inputs != manifest.inputs:
         raise CorruptDatasetError(
@@ -322,7 +341,7 @@ def _staged(
     facts: Mapping[str, Any],
     layout: Layout,
 ) -> AbstractContextManager[Staged]:
-    path = Path(folder).absolute()
+    path = output_folder(folder)
     attachments: dict[str, Attachment] = {REPORT: lambda: json.dumps(report(), indent=1).encode()}
     return staged(
         path.parent, path.name, tables, kind=KIND, inputs=inputs, facts=facts, attachments=attachments, layout=layout
@@ -358,6 +377,7 @@ def _opened(version: Path, manifest: Manifest, context_version: Path, context: M
         manifest,
         read_table(context_version, context, "context_data"),
         read_table(version, manifest, "corporate_actions"),
+        read_table(version, manifest, "source_quality"),
         str(context.facts[TABLE_HASHES]["context_data"]),
     )
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ml4t_backtest.data.all_at_once import require_all
 from ml4t_backtest.data.file_formats import reads_anywhere
 from ml4t_backtest.data.loading import Columns
 from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.provenance import Stamp, source_stamps
-from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of, unflagged
+from ml4t_backtest.data.sources import Source, collect, describe, scan, schema_of, unflagged
 from ml4t_backtest.errors import CorruptDatasetError
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 
 class SourceParts:
@@ -31,10 +36,10 @@ class SourceParts:
         self,
         source: Source,
         wanted: Sequence[str],
+        schema: pa.DataFrameSchema,
         *,
         columns: Columns | None = None,
         optional: Sequence[str] = (),
-        dataset: str,
         file: str | None,
         rows_at_once: int,
     ) -> None:
@@ -43,9 +48,9 @@ class SourceParts:
         Args:
             source: Where the rows are.
             wanted: Columns that must be there.
+            schema: Of the rows once they are loaded.
             columns: This package's name -> the source's name.
             optional: Columns to take along where they are there.
-            dataset: What the rows are, for messages.
             file: Where they come from, for messages; None for what the source says.
             rows_at_once: Number of rows of a part.
 
@@ -54,8 +59,8 @@ class SourceParts:
             CorruptDatasetError: A file cannot be read.
         """
         self.file = file or describe(source)
-        lazy = scan(source, columns=columns, dataset=dataset)
-        require_columns(lazy, wanted, dataset=dataset, file=self.file)
+        lazy = scan(source, columns=columns, dataset=str(schema.name))
+        require_all(lazy, wanted, schema, file=self.file)
         found = schema_of(lazy, file=self.file).names()
         lazy = lazy.select(*wanted, *(name for name in optional if name in found))
         is_path = isinstance(source, (str, Path))

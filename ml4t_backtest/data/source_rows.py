@@ -27,6 +27,7 @@ from ml4t_backtest.data.loading import (
     load_prices,
     load_values,
 )
+from ml4t_backtest.data.price_form import IN_CURRENCY, PriceForm
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.row_index import slices_of
 from ml4t_backtest.data.scratch import ROW, RowsBySymbol, Workplace
@@ -89,6 +90,7 @@ def read_prices(
     indicators: Sequence[str] = (),
     extra: Sequence[str] = (),
     file: str | None = None,
+    form: PriceForm = IN_CURRENCY,
 ) -> LoadedPrices:
     """Read and check bars; the other arguments are those of `load_prices`.
 
@@ -97,16 +99,15 @@ def read_prices(
     """
     wanted = [*schemas.BAR_COLUMNS, *indicators, *extra]
     check_names("prices", [*wanted, "open_instant", "decision_instant"])
-    parts = SourceParts(
-        source, wanted, columns=columns, dataset="prices", file=file, rows_at_once=workplace.rows_at_once
-    )
+    schema = schemas.prices_schema(allow_nonpositive=form.allow_nonpositive)
+    parts = SourceParts(source, wanted, schema, columns=columns, file=file, rows_at_once=workplace.rows_at_once)
     # They are read, then looked at by symbol, then by time.
     workplace.expect(3 * parts.height)
 
     def load(rows: pl.DataFrame, part: Part | None) -> pl.DataFrame:
-        return load_prices(rows, clock, indicators=indicators, extra=extra, file=parts.file, part=part)
+        return load_prices(rows, clock, indicators=indicators, extra=extra, file=parts.file, form=form, part=part)
 
-    return _read(parts, load, schemas.prices_schema(), clock, workplace).as_prices()
+    return _read(parts, load, schema, clock, workplace).as_prices()
 
 
 def read_signals(spec: ValueSource, clock: BarClock, workplace: Workplace, *, file: str | None = None) -> LoadedRows:
@@ -117,12 +118,13 @@ def read_signals(spec: ValueSource, clock: BarClock, workplace: Workplace, *, fi
     """
     wanted = ["timestamp", "symbol", *spec.names]
     check_names("signals", [*wanted, "available_at"])
+    schema = spec.schema(by_symbol=True)
     parts = SourceParts(
         spec.source,
         wanted,
+        schema,
         columns=spec.columns,
         optional=["available_at"] if spec.available_at is None else [],
-        dataset="signals",
         file=file,
         rows_at_once=workplace.rows_at_once,
     )
@@ -132,8 +134,8 @@ def read_signals(spec: ValueSource, clock: BarClock, workplace: Workplace, *, fi
         own = replace(spec, source=rows, columns={})
         return load_values(own, clock, by_symbol=True, file=parts.file, part=part)
 
-    schema = schemas.signals_schema(spec.names)
-    return _read(parts, load, schema, clock, workplace, frequency=spec.frequency).as_rows()
+    allow_empty, frequency = spec.allow_empty, spec.frequency
+    return _read(parts, load, schema, clock, workplace, frequency=frequency, allow_empty=allow_empty).as_rows()
 
 
 def read_context(spec: ValueSource, clock: BarClock, *, file: str | None = None) -> pl.DataFrame:
@@ -144,7 +146,7 @@ def read_context(spec: ValueSource, clock: BarClock, *, file: str | None = None)
     """
     file = file or describe(spec.source)
     rows = load_values(spec, clock, by_symbol=False, file=file)
-    validate(rows, schemas.context_schema(spec.names), file=file)
+    validate(rows, spec.schema(by_symbol=False), file=file, allow_empty=spec.allow_empty)
     return rows
 
 
@@ -156,9 +158,10 @@ def _read(
     workplace: Workplace,
     *,
     frequency: str | None = None,
+    allow_empty: bool = False,
 ) -> _Kept:
     kept = _Kept(workplace if parts.are_many else None)
-    check = _Check(schema, parts.file, is_whole=not parts.are_many)
+    check = _Check(schema, parts.file, is_whole=not parts.are_many, allow_empty=allow_empty)
     calendar = _calendar_around(parts, clock, frequency) if parts.are_many else None
     for first_row, rows in parts.read():
         try:
@@ -211,16 +214,20 @@ class _Kept:
 class _Check:
     """What is wrong with the rows of a source that were seen so far."""
 
-    def __init__(self, schema: pa.DataFrameSchema, file: str | None, *, is_whole: bool) -> None:
+    def __init__(
+        self, schema: pa.DataFrameSchema, file: str | None, *, is_whole: bool, allow_empty: bool = False
+    ) -> None:
         """Begin.
 
         Args:
             schema: Of the rows.
             file: Where they come from.
             is_whole: Whether all rows are seen at once; otherwise keys are asked about by symbol, at the end.
+            allow_empty: Whether there may be no rows.
         """
         self.found: list[Sequence[Violation]] = []
         self._schema, self._quick, self._file, self._is_whole = schema, QuickCheck(schema), file, is_whole
+        self._allow_empty = allow_empty
         self._order = _KeyOrder()
 
     def see(self, rows: pl.DataFrame, first_row: int) -> None:
@@ -228,8 +235,16 @@ class _Check:
         self._order.see(rows)
         sound = self._quick.holds(rows) and self._quick.symbols_hold(rows["symbol"].unique())
         if not sound or (self._is_whole and not self._order.is_strict):
-            keys = self._is_whole
-            self.found.append(find_violations(rows, self._schema, file=self._file, first_row=first_row, keys=keys))
+            self.found.append(
+                find_violations(
+                    rows,
+                    self._schema,
+                    file=self._file,
+                    allow_empty=self._allow_empty,
+                    first_row=first_row,
+                    keys=self._is_whole,
+                )
+            )
 
     def see_symbols(self, rows: RowsBySymbol, frequency: str | None) -> None:
         """Check what only whole symbols tell."""

@@ -31,6 +31,7 @@ Columnar = TypeVar("Columnar", pl.DataFrame, pl.Series)
 _TEXT_COLUMNS = ("symbol", "kind")
 _MOMENT_COLUMNS = ("timestamp", "available_at")
 _OTHER_MOMENTS = {"corporate_actions": ("ex_date",), "universe": ("start", "end")}
+_BY_SYMBOL = ("prices", "asset_data", "signals", "universe", "corporate_actions", "delistings")
 _OTHER_NAMES = {
     "symbol": ("ticker", "asset", "instrument", "Symbol", "sym"),
     "timestamp": ("date", "datetime", "time", "Date", "ts"),
@@ -108,16 +109,20 @@ def schema_of(lazy: pl.LazyFrame, *, file: str | None = None) -> pl.Schema:
 def unflagged(data: Columnar) -> Columnar:
     """Return the same values without a sortedness flag on any column."""
     if isinstance(data, pl.DataFrame):
-        flagged = [name for name, flags in data.flags.items() if any(flags.values())]
-        return data.with_columns(unflagged(data[name]) for name in flagged) if flagged else data
-    # Rows gathered by number are in no order that Polars knows of.
-    return data.gather(pl.int_range(data.len(), eager=True)) if any(data.flags.values()) else data
+        flagged = any(any(flags.values()) for flags in data.flags.values())
+        return pl.DataFrame([unflagged(column) for column in data.get_columns()]) if flagged else data
+    if not any(data.flags.values()):
+        return data
+    # Rows gathered by number are in no order that Polars knows of; a name may look like a pattern to it.
+    return data.alias("_").gather(pl.int_range(data.len(), eager=True)).alias(data.name)
 
 
 def _rename(lazy: pl.LazyFrame, columns: Mapping[str, str], dataset: str, file: str | None) -> pl.LazyFrame:
+    found = schema_of(lazy, file=file).names()
+    if "symbol" not in columns and dataset in _BY_SYMBOL:
+        _refuse_ambiguous(found, dataset, file)
     if not columns:
         return lazy
-    found = schema_of(lazy, file=file).names()
     absent = [
         Violation(
             "E-SC-MISSING",
@@ -133,6 +138,15 @@ def _rename(lazy: pl.LazyFrame, columns: Mapping[str, str], dataset: str, file: 
     if absent:
         raise DataValidationError(absent)
     return lazy.with_columns(pl.col(theirs).alias(ours) for ours, theirs in columns.items() if ours != theirs)
+
+
+def _refuse_ambiguous(found: Sequence[str], dataset: str, file: str | None) -> None:
+    """Refuse a source with a column `symbol` and another one that may be it, unless it was said which one counts."""
+    others = [name for name in _OTHER_NAMES["symbol"] if name in found]
+    if "symbol" in found and others:
+        text = f"symbols may stand in 'symbol' or in {', '.join(map(repr, others))}"
+        hint = "say which: columns: {symbol: symbol}; or drop the other"
+        raise DataValidationError([Violation("E-SC-AMBIG", dataset, text, file=file, column="symbol", hint=hint)])
 
 
 def require_columns(lazy: pl.LazyFrame, needed: Sequence[str], *, dataset: str, file: str | None = None) -> None:
@@ -151,7 +165,8 @@ def _absent(name: str, found: list[str], dataset: str, file: str | None) -> Viol
     near = [other for other in _OTHER_NAMES.get(name, ()) if other in found] or difflib.get_close_matches(
         name, found, 1
     )
-    hint = f"map it: columns: {{{name}: {near[0]}}}" if near else f"the columns are: {', '.join(found)}"
+    hint = f"the columns are: {', '.join(found)}"
+    hint = f"map it: columns: {{{name}: {near[0]}}}; {hint}" if near else hint
     return Violation("E-SC-MISSING", dataset, f"column {name!r} is absent", file=file, column=name, hint=hint)
 
 

@@ -130,7 +130,7 @@ def staged(
     for table, frame in tables.items():
         if isinstance(frame, pl.DataFrame):
             refuse_foreign_types({table: frame})
-    staging = _new_name(home)
+    staging, made = _new_name(home), _absent(home / VERSIONS)
     try:
         with _writing(home):
             (home / VERSIONS).mkdir(parents=True, exist_ok=True)
@@ -144,6 +144,10 @@ def staged(
         yield Staged(manifest, home, staging, keep)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        # Of a version that never was, not even the folders stay.
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def publish(
@@ -241,22 +245,22 @@ def table_files(manifest: Manifest, table: str) -> list[str]:
 
 
 def is_published_folder(folder: Path) -> bool:
-    """Return whether a folder is one that `publish` writes versions into."""
+    """Return whether a folder is one that `publish` writes versions into, or one of those versions."""
     try:
-        return (folder / POINTER).is_file() and (folder / VERSIONS).is_dir()
+        return _has_versions(folder) or _is_version(folder)
     except (OSError, ValueError):
         return False
 
 
 def published_files(folder: Path) -> list[Path]:
-    """Return the files of the main table of a data set's current version, checked against the manifest.
+    """Return the files of the main table of a data set's current version (or of a version), checked by its manifest.
 
     That is the table the manifest's fact `table` names, or the only one.
 
     Raises:
         CorruptDatasetError: The pointer is damaged, a file is absent or changed, or there is no main table.
     """
-    version = _pointed_to(folder)
+    version = folder if _is_version(folder) else _pointed_to(folder)
     if version is None:
         raise CorruptDatasetError(f"{folder / POINTER} is damaged: it names no version; publish the data set again")
     manifest = read_manifest(version)
@@ -267,6 +271,15 @@ def published_files(folder: Path) -> list[Path]:
     return [checked_file(version, manifest, file) for file in table_files(manifest, str(main))]
 
 
+def _has_versions(folder: Path) -> bool:
+    return (folder / POINTER).is_file() and (folder / VERSIONS).is_dir()
+
+
+def _is_version(folder: Path) -> bool:
+    home = folder.absolute().parent
+    return home.name == VERSIONS and folder.is_dir() and _has_versions(home.parent)
+
+
 def _home(root: str | Path, name: str) -> Path:
     """Return the folder of a data set, which is not called like a part of one."""
     parts = name.split("/")
@@ -275,6 +288,11 @@ def _home(root: str | Path, name: str) -> Path:
             raise UnsafePathError(f"{name[:80]!r} cannot name a data set: {part!r} is a part of each")
     # The folder of versions must not lead elsewhere either.
     return safe_path(root, *parts, VERSIONS).parent
+
+
+def _absent(folder: Path) -> list[Path]:
+    """Return a folder and those above it that do not exist, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _refuse_clashes(files: list[str]) -> None:

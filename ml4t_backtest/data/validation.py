@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ValidationLevel = Literal["fast", "standard", "paranoid"]
 _SAMPLES = 5
 _SHOWN = 80
+_SHOWN_SPELLINGS = 3
+_ABOUT_TIMING = ("E-SG-TIMING", "E-SG-AVAILABILITY")
 
 
 def validate(
@@ -47,8 +49,13 @@ def raise_violations(violations: Sequence[Violation]) -> None:
         DataValidationError: Anything else.
     """
     if violations:
-        only_timing = all(violation.code.startswith("E-SG-TIMING") for violation in violations)
-        raise SignalTimingError(violations) if only_timing else DataValidationError(violations)
+        raise error_of(violations)
+
+
+def error_of(violations: Sequence[Violation]) -> DataValidationError:
+    """Return the error that fits violations: one about timing where nothing else is broken."""
+    only_timing = all(violation.code.startswith(_ABOUT_TIMING) for violation in violations)
+    return SignalTimingError(violations) if only_timing else DataValidationError(violations)
 
 
 def find_violations(
@@ -151,9 +158,18 @@ def _violation(error: Any, place: _Place) -> Violation | None:
 def _rule_violation(check: Any, output: Any, column: str, place: _Place) -> Violation:
     offenders = ~output.to_series()
     if column in place.frame.columns:
-        return place.row_violation(check.name, f"{column} {check.error}", offenders, column, hint=check.description)
+        hint = check.description
+        if check.name == "E-KEY-WS":
+            hint += _spellings(place.frame[column].filter(offenders))
+        return place.row_violation(check.name, f"{column} {check.error}", offenders, column, hint=hint)
     blamed, shown = check.statistics["column"], check.statistics["shown"]
     return place.row_violation(check.name, check.error, offenders, blamed, shown, hint=check.description)
+
+
+def _spellings(symbols: pl.Series) -> str:
+    """Return how symbols with blanks are written, and what they probably stand for."""
+    written = symbols.unique(maintain_order=True).head(_SHOWN_SPELLINGS)
+    return ": " + ", ".join(f"{symbol!r} for {symbol.strip()!r}" for symbol in written)
 
 
 def _null_code(column: str, dataset: str) -> str:
@@ -217,10 +233,11 @@ class _Place:
             file=self._file,
             row=self._number(rows[0]),
             key=self._key_of(rows[0]),
-            value=self._values_of(rows[0], values),
+            value=self._values_of(rows[0], values, violation.column),
             count=count,
             samples=tuple(
-                f"row {self._number(row)} {self._key_of(row)} {self._values_of(row, values)}" for row in rows
+                f"row {self._number(row)} {self._key_of(row)} {self._values_of(row, values, violation.column)}"
+                for row in rows
             ),
         )
 
@@ -228,14 +245,16 @@ class _Place:
         parts = [self.frame[name][row] for name in ("symbol", "timestamp") if name in self.frame.columns]
         return " ".join(part.isoformat() if hasattr(part, "isoformat") else str(part) for part in parts)
 
-    def _values_of(self, row: int, names: Sequence[str]) -> str:
+    def _values_of(self, row: int, names: Sequence[str], column: str | None) -> str:
+        """Return the values of a row; that of the column to blame without its name, which is told already."""
         if len(names) == 1:
             return _shown(self.frame[names[0]][row])
-        return ", ".join(f"{name}={_shown(self.frame[name][row])}" for name in names)[:_SHOWN]
+        told = {name: "" if name == column else f"{name}=" for name in names}
+        return ", ".join(f"{told[name]}{_shown(self.frame[name][row])}" for name in names)[:_SHOWN]
 
 
 def _shown(value: Any) -> str:
     """Return a value as a reader knows it; an instant short enough that two of them fit."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    return repr(value)[:_SHOWN]
+    return " ".join(repr(value).split())[:_SHOWN]

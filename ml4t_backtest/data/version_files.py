@@ -21,9 +21,9 @@ from ml4t_backtest.data.content_hash import TableHash, refuse_foreign_types
 from ml4t_backtest.data.safe_path import safe_path
 from ml4t_backtest.errors import ConfigError
 
-# Parts of a table follow each other; they are asked for one by one, when the part before is written.
-Table = pl.DataFrame | Iterable[pl.DataFrame]
-# What is known only when all tables are written is asked for then.
+# Parts of a table follow each other; they are asked for one by one, when the part before is written. What is known only
+# when the tables before are written is asked for then.
+Table = pl.DataFrame | Iterable[pl.DataFrame] | Callable[[], pl.DataFrame]
 Attachment = bytes | Callable[[], bytes]
 _PART = re.compile(r"(?P<table>[^/]+)/(?P<part>year=\d{4}/month=\d{2}/part(_\d{4})?\.parquet)")
 # A reader of a few days decodes little more than those.
@@ -46,7 +46,8 @@ class Layout:
     by_month: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.compression_level not in range(1, 23):
+        level: object = self.compression_level
+        if not (isinstance(level, int) and level in range(1, 23)):
             raise ConfigError(f"compression_level must be a whole number from 1 to 22, got {self.compression_level!r}")
 
 
@@ -72,7 +73,8 @@ class VersionFiles:
         Raises:
             DataValidationError: A column is of a type that is not stored.
         """
-        for name, table in tables.items():
+        for name, given in tables.items():
+            table = given() if callable(given) else given
             digest = TableHash()
             for file, rows in self._parted(name, table):
                 digest.add(rows)
@@ -81,7 +83,7 @@ class VersionFiles:
         for file, content in attachments.items():
             self._write_bytes(file, content if isinstance(content, bytes) else content())
 
-    def _parted(self, name: str, table: Table) -> Iterator[tuple[str, pl.DataFrame]]:
+    def _parted(self, name: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield file and rows, in the order of the rows; a table without rows is one file."""
         if isinstance(table, pl.DataFrame) and (name not in self._layout.by_month or table.is_empty()):
             yield f"{name}.parquet", table

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.portfolio.ledger import Ledger
@@ -35,6 +35,7 @@ class Outlook:
     num_positions: int
 
 
+@runtime_checkable
 class Account(Protocol):
     """What may be opened, and what must be closed."""
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml4t_backtest.core.argument_types import checked_arguments
+from ml4t_backtest.data.manifest import MANIFEST
+from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.storage import Manifest, checked_file, current_version, publish, read_manifest, read_table
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.reporting.result import RECORDED, BacktestResult
@@ -45,6 +48,7 @@ def write_result(
     return current_version(root, name)
 
 
+@checked_arguments
 def read_result(path: str | Path) -> BacktestResult:
     """Read a result written by `write_result`.
 
@@ -65,7 +69,9 @@ def read_result(path: str | Path) -> BacktestResult:
 def resolve_version(path: str | Path) -> Path:
     """Return the version folder behind a run folder; a version folder is returned as it is."""
     folder = Path(path)
-    return folder if (folder / "manifest.json").is_file() else current_version(folder.parent, folder.name)
+    with reading(folder):
+        is_version = (folder / MANIFEST).is_file()
+    return folder if is_version else current_version(folder.parent, folder.name)
 
 
 def report_path(version: str | Path) -> Path | None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
+from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.reporting.metrics import compute_metrics
 
 # What a run records, and what follows from that and is written with it.
@@ -59,6 +60,11 @@ class BacktestResult:
         """Yield the rows of `trades` one by one, as objects."""
         return (Trade.from_row(row) for row in self.trades.iter_rows(named=True))
 
+    def differences(self, other: BacktestResult) -> list[str]:
+        """Return the names of the tables that are not those of another result, to the bit."""
+        theirs = other.tables()
+        return [name for name, frame in self.tables().items() if not frame.equals(theirs[name], null_equal=True)]
+
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return the frames by name."""
         return {name: getattr(self, name) for name in TABLES}
@@ -67,8 +73,14 @@ class BacktestResult:
         """Publish the tables as a new version of the run folder `path`; read them back with `read_result`."""
         from ml4t_backtest.reporting.parquet import write_result
 
-        folder = Path(path)
+        folder = output_folder(path)
         return write_result(self, folder.parent, folder.name)
+
+    def write_csv(self, folder: str | Path) -> Path:
+        """Write the tables as CSV files for spreadsheets; see `reporting.export`."""
+        from ml4t_backtest.reporting.export import write_csv_folder
+
+        return write_csv_folder(self, folder)
 
     def __repr__(self) -> str:
         last = self.portfolio_states["equity"][-1] if self.portfolio_states.height else self.initial_capital

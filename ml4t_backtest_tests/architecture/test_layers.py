@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("dataset_stages",),
     ("runner",),
+    ("lookahead",),
     ("sweep", "cli", "benchmarks", "__init__"),
 )
 LAYER_OF = {room: index for index, layer in enumerate(LAYERS) for room in layer}

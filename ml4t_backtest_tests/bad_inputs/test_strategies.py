@@ -1,23 +1,18 @@
-"""Section H of the list of bad inputs: strategies and orders that misuse the engine, one case or more per row.
-
-Rows that another stage refuses are listed in `ELSEWHERE`, with where.
-"""
+"""More of section H than the list has: strategies and orders that misuse the engine (the list: `strategies.py`)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from worlds import bars, closes, order, quantities, run, run_on
+from worlds import bars, closes, quantities, run, run_on
 
 from ml4t_backtest import (
     BacktestEngine,
-    BacktestError,
     BacktestResult,
     ConfigError,
     MarketEvent,
@@ -27,11 +22,6 @@ from ml4t_backtest import (
 )
 from ml4t_backtest.strategy.outbox import MAX_REQUESTS_PER_SLICE
 
-ELSEWHERE = {
-    "ST003": "unit/strategy/test_callbacks.py: every way to override a callback is detected",
-    "ST013": "unit/strategy/test_callbacks.py: changing what was handed over changes nothing",
-    "ST016": "the determinism check of the command line: two runs differ",
-}
 WORLD = {"A": [100, 100, 100, 100], "B": [10, 10, 10, 10]}
 RICH = {"initial_capital": 10_000.0}
 
@@ -40,36 +30,9 @@ def feed(prices: Any = None) -> PolarsDataFeed:
     return PolarsDataFeed(bars(prices or WORLD), bar_label="session")
 
 
-def refused(step: Callable[[Strategy], object], **engine: Any) -> tuple[str, str]:
-    """Return reason and detail of the one order of a run, which is rejected."""
-    result = run(WORLD, {0: step}, **{**RICH, **engine})
-    assert result.orders["status"].to_list() == ["rejected"]
-    assert result.fills.is_empty()
-    assert result.rejected_orders.height == 1
-    record = order(result, 1)
-    return record["reason"], record["detail"]
-
-
 class Batch(Strategy):
     def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
         pass
-
-
-class Neither(Strategy):
-    pass
-
-
-class Both(Batch):
-    def on_market_data(self, event: MarketEvent) -> None:
-        pass
-
-
-@pytest.mark.parametrize(("row", "strategy"), [("ST001", Neither), ("ST002", Both)])
-def test_a_strategy_with_no_callback_or_two_is_refused_when_the_engine_is_built(
-    row: str, strategy: type[Strategy]
-) -> None:
-    with pytest.raises(StrategyError, match=r"on_timestamp_batch \w+ on_market_data; override exactly one"):
-        BacktestEngine(feed(), strategy())
 
 
 @pytest.mark.parametrize("strategy", [Batch, object(), None, "Batch", lambda: None])
@@ -122,24 +85,6 @@ def test_a_strategy_that_orders_or_looks_before_it_runs_is_told_so(strategy: typ
         strategy()
 
 
-# ST005
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        lambda s: s.buy("Z", 1),
-        lambda s: s.sell("Z", percent=0.5),
-        lambda s: s.order_target_percent("Z", 0.5),
-        lambda s: s.close_position("Z"),
-        lambda s: s.rebalance({"Z": 0.5}),
-        lambda s: s.submit_batch(["Z"], [1]),
-    ],
-)
-def test_st005_an_order_for_an_unknown_symbol_is_rejected(step: Any) -> None:
-    assert refused(step) == ("unknown_symbol", "'Z' is not in the data")
-
-
 @pytest.mark.parametrize("symbol", [None, 5, ["A"], b"A", {"A": 1}])
 @pytest.mark.parametrize(
     "step",
@@ -154,15 +99,6 @@ def test_st005_an_order_for_an_unknown_symbol_is_rejected(step: Any) -> None:
 def test_st005_a_symbol_that_is_no_text_is_an_error(step: Any, symbol: Any) -> None:
     with pytest.raises(StrategyError, match=r"2024-01-02 21:00.*a symbol is text"):
         run(WORLD, {0: lambda s: step(s, symbol)})
-
-
-# ST006
-
-
-@pytest.mark.parametrize("arguments", [{"quantity": 1, "percent": 0.1}, {}])
-def test_st006_both_amounts_or_none_are_an_error(arguments: dict[str, float]) -> None:
-    with pytest.raises(StrategyError, match="order for 'A': give exactly one of quantity and percent"):
-        run(WORLD, {0: lambda s: s.buy("A", **arguments)})
 
 
 @pytest.mark.parametrize("amount", ["10", True, [1], 1 + 2j, np.array([1.0, 2.0])])
@@ -217,104 +153,11 @@ def test_terms_that_exclude_each_other_are_an_error(arguments: dict[str, Any], s
     assert said in str(caught.value)
 
 
-# ST007
-
-
-def test_st007_more_than_all_of_equity_without_credit_is_rejected_for_cash() -> None:
-    assert refused(lambda s: s.buy("A", percent=1.5)) == ("insufficient_cash", "1.5 of equity in a cash account")
-
-
-# ST008
-
-
-@pytest.mark.parametrize("price", [math.nan, -1.0, 0.0, math.inf, -math.inf])
-@pytest.mark.parametrize("name", ["limit", "stop", "trailing", "stop_loss", "take_profit"])
-def test_st008_a_price_that_cannot_be_is_a_rejected_order(name: str, price: float) -> None:
-    reason, detail = refused(lambda s: s.buy("A", 1, **{name: price}))
-    assert reason == "invalid_price"
-    assert repr(price) in detail
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("trailing_percent", 1.0),
-        ("trailing_percent", -0.1),
-        ("stop_loss_percent", 1.0),
-        ("stop_loss_percent", -0.05),
-        ("stop_loss_percent", math.nan),
-        ("take_profit_percent", -0.05),
-        ("take_profit_percent", 0.0),
-        ("trailing_stop_percent", 5.0),
-        ("max_holding_bars", 0),
-        ("max_holding_bars", -3),
-    ],
-)
-def test_st008_a_distance_on_the_wrong_side_or_beyond_the_price_is_a_rejected_order(name: str, value: float) -> None:
-    reason, detail = refused(lambda s: s.buy("A", 1, **{name: value}))
-    assert (reason, detail) == ("invalid_price", f"{name} {value!r}") or detail == f"trail_percent {value!r}"
-
-
-@pytest.mark.parametrize("quantity", [math.nan, math.inf])
-def test_st008_a_quantity_that_cannot_be_is_a_rejected_order(quantity: float) -> None:
-    assert refused(lambda s: s.buy("A", quantity)) == ("invalid_quantity", f"quantity {quantity!r}")
-
-
 def test_st008_a_stop_loss_on_the_wrong_side_of_the_entry_ends_the_position_at_its_price() -> None:
     # DESIGN.md section 5: a stop that is breached already when its entry fills, fills there and then.
     result = run(WORLD, {0: lambda s: s.buy("A", 1, stop_loss=120.0)})
     assert result.trades.select("entry_price", "exit_price", "exit_reason").rows() == [(100.0, 100.0, "stop_loss")]
     assert result.trades["entry_timestamp"].equals(result.trades["exit_timestamp"])
-
-
-# ST009 to ST012
-
-
-def test_st009_an_order_for_a_symbol_without_further_bars_expires_and_never_fills() -> None:
-    world = {"A": [100, None, None, None], "B": [10, 10, 10, 10]}
-    result = run(world, {0: lambda s: s.buy("A", 1)})
-    assert result.orders.select("status", "reason", "filled_quantity").rows() == [("expired", "end_of_data", 0.0)]
-
-
-@pytest.mark.parametrize(
-    ("step", "status", "shares"),
-    [
-        (lambda s: s.buy("A", 100), "rejected", 0.0),
-        (lambda s: s.buy("A", percent=1.0), "filled", 83.0),  # 10,000 / 120 = 83.3
-        (lambda s: s.order_target_percent("A", 1.0), "filled", 83.0),
-    ],
-)
-def test_st010_all_in_before_a_gap_up_is_rejected_or_cut_and_cash_stays_above_zero(
-    step: Any, status: str, shares: float
-) -> None:
-    result = run({"A": [100, 120, 120]}, {0: step}, **RICH)
-    assert result.orders.select("status", "filled_quantity").rows() == [(status, shares)]
-    assert result.portfolio_states["cash"].min() >= 0.0
-
-
-def test_st012_a_stop_that_the_market_gaps_through_fills_at_the_open() -> None:
-    world = {"A": [100, 100, (80, 85, 75, 82)]}
-    result = run(world, {0: lambda s: s.buy("A", 1, stop_loss=95.0)})
-    assert result.trades.select("exit_price", "exit_reason").rows() == [(80.0, "stop_loss")]
-
-
-# ST014
-
-
-def test_st014_nothing_a_strategy_can_reach_is_later_than_its_slice() -> None:
-    latest: list[tuple[datetime, datetime]] = []
-
-    class Looks(Strategy):
-        def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
-            shown = [asset_batch, self.history("A", 100), self.history("B", 100)]
-            latest.extend((frame["timestamp"].max(), timestamp) for frame in shown)
-
-    run_on(feed(), Looks())
-    assert len(latest) == 12
-    assert all(seen <= now for seen, now in latest)
-
-
-# ST015
 
 
 class FailsOn(Strategy):
@@ -326,38 +169,9 @@ class FailsOn(Strategy):
             raise self.error
 
 
-def panic() -> BaseException:
-    return pl.exceptions.PanicException("index out of bounds")
-
-
-@pytest.mark.parametrize(
-    "error", [KeyError("x"), pl.exceptions.ColumnNotFoundError("x"), SystemExit(3), BacktestError("x"), panic()]
-)
-def test_st015_whatever_a_strategy_raises_is_told_with_time_and_symbol(error: BaseException) -> None:
-    with pytest.raises(StrategyError, match=r"FailsOn raised at 2024-01-03 21:00 UTC on B: ") as caught:
-        run_on(feed(), FailsOn(error))
-    assert caught.value.__cause__ is error
-
-
 def test_st015_an_interruption_by_the_user_is_not_the_strategys_error() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_on(feed(), FailsOn(KeyboardInterrupt()))
-
-
-# ST017
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        lambda s: [s.buy("B", 1, limit=1.0) for _ in range(10**6)],
-        lambda s: s.submit_batch(["B"] * 10**6, [1] * 10**6),
-        lambda s: [s.cancel(1) for _ in range(10**6)],
-    ],
-)
-def test_st017_a_million_orders_in_one_slice_are_refused_at_the_cap(step: Any) -> None:
-    with pytest.raises(StrategyError, match=f"E-ST-LIMIT more than {MAX_REQUESTS_PER_SLICE} orders"):
-        run(WORLD, {0: step})
 
 
 def test_st017_the_cap_is_per_slice() -> None:

@@ -255,4 +255,4 @@ def test_a_broken_universe_fails_the_check_of_the_prices(own_data: Any, load_gra
     failed = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
     assert not failed.success
     checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "validated_prices")}
-    assert "E-UN-ORDER universe: it ends before it starts" in checks["values"].description
+    assert "E-UNI-RANGE universe: it ends before it starts" in checks["values"].description

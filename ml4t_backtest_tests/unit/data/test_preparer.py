@@ -626,9 +626,9 @@ def test_membership_of_minute_bars_is_by_session(minute_bars: pl.DataFrame) -> N
 @pytest.mark.parametrize(
     ("rows", "code", "row"),
     [
-        ([("A", WEDNESDAY, TUESDAY)], "E-UN-ORDER", 0),
-        ([("A", WEDNESDAY, THURSDAY), ("A", TUESDAY, WEDNESDAY)], "E-UN-OVERLAP", 0),
-        ([("A", TUESDAY, None), ("B", TUESDAY, None), ("A", THURSDAY, None)], "E-UN-OVERLAP", 2),
+        ([("A", WEDNESDAY, TUESDAY)], "E-UNI-RANGE", 0),
+        ([("A", WEDNESDAY, THURSDAY), ("A", TUESDAY, WEDNESDAY)], "E-UNI-OVERLAP", 0),
+        ([("A", TUESDAY, None), ("B", TUESDAY, None), ("A", THURSDAY, None)], "E-UNI-OVERLAP", 2),
         ([("A", TUESDAY, TUESDAY), ("A", TUESDAY, TUESDAY)], "E-KEY-DUP", 1),
         ([(None, TUESDAY, None)], "E-KEY-NULL", 0),
     ],

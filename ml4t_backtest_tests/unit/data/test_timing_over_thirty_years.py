@@ -17,7 +17,7 @@ from exchange_hours import CALENDARS, FIRST, HOURS, LAST, RULES, Exchange, excha
 
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.loading import ValueSource, load_values
-from ml4t_backtest.data.preparer import join_context, join_signals
+from ml4t_backtest.data.preparation import join_context, join_signals
 
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
 ALL_DAYS = [FIRST + number * DAY for number in range((LAST - FIRST).days + 1)]
