@@ -108,7 +108,9 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
         # The bytes of a remote source are not at hand: there its rows decide.
         made_from = inputs or {**_made_by(dataset), **tables.hashes()}
         facts = {"adjustment": dataset.adjustment, "calendar": dataset.calendar}
-        publish_prepared(made, *outputs, inputs=made_from, facts=facts)
+        # Twenty years of a few daily bars would be hundreds of files with hardly a row.
+        by_month = made.height > workplace.rows_at_once
+        publish_prepared(made, *outputs, inputs=made_from, facts=facts, by_month=by_month)
     return open_prepared(*outputs)
 
 

@@ -232,6 +232,7 @@ def publish_prepared(
     inputs: Mapping[str, str],
     facts: Mapping[str, Any] | None = None,
     compression_level: int = 3,
+    by_month: bool = True,
 ) -> Manifest:
     """Publish bars with their corporate actions, and context, as one version each.
 
@@ -243,6 +244,7 @@ def publish_prepared(
             that they belong together.
         facts: Further small values for the manifest.
         compression_level: Of zstd.
+        by_month: Whether bars lie by month; else in one file, and they must be one batch.
 
     Returns:
         The manifest of the bars.
@@ -258,7 +260,7 @@ def publish_prepared(
         raise ConfigError(f"context_output is needed for the context columns {', '.join(prepared.context)}")
     names = {"signals": prepared.signals, "indicators": prepared.indicators, "context": prepared.context}
     shared = {**names, **(facts or {}), "compression_level": compression_level}
-    described, layout = TableDescription(), Layout(compression_level, by_month=("asset_data",))
+    described, layout = TableDescription(), Layout(compression_level, ("asset_data",) if by_month else ())
     with _staged(
         asset_output,
         {

@@ -21,8 +21,8 @@ from ml4t_backtest.data.content_hash import TableHash, refuse_foreign_types
 from ml4t_backtest.data.safe_path import safe_path
 from ml4t_backtest.errors import ConfigError
 
-# Parts of a table follow each other; they are asked for one by one, when the part before is written. What is known only
-# when the tables before are written is asked for then.
+# Parts of a table follow each other; they are asked for one by one, when the part before is written. A table that does
+# not lie by month is one part. What is known only when the tables before are written is asked for then.
 Table = pl.DataFrame | Iterable[pl.DataFrame] | Callable[[], pl.DataFrame]
 Attachment = bytes | Callable[[], bytes]
 _PART = re.compile(r"(?P<table>[^/]+)/(?P<part>year=\d{4}/month=\d{2}/part(_\d{4})?\.parquet)")
@@ -85,11 +85,13 @@ class VersionFiles:
 
     def _parted(self, name: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield file and rows, in the order of the rows; a table without rows is one file."""
-        if isinstance(table, pl.DataFrame) and (name not in self._layout.by_month or table.is_empty()):
-            yield f"{name}.parquet", table
+        parts = [table] if isinstance(table, pl.DataFrame) else table
+        if name not in self._layout.by_month or (isinstance(table, pl.DataFrame) and table.is_empty()):
+            (whole,) = parts
+            yield f"{name}.parquet", whole
             return
         parts_of: Counter[str] = Counter()
-        for part in [table] if isinstance(table, pl.DataFrame) else table:
+        for part in parts:
             refuse_foreign_types({name: part})
             for month, rows in _months(part):
                 parts_of[month] += 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from memory_of_the_path import growth_mb, measure, peak_mb, table
-from minute_world import write_world
+
+from benchmarks.memory_of_the_path import growth_mb, measure, peak_mb, table
+from benchmarks.minute_world import write_world
 
 
 def test_every_phase_is_measured(tmp_path: Path) -> None:

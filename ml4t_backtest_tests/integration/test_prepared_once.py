@@ -158,13 +158,30 @@ def test_going_back_to_what_was_before_takes_the_version_of_before(
 def test_a_damaged_version_is_prepared_again(damage: str, world: Path, prepare: Prepare, reads: list[str]) -> None:
     before = prepare()
     home = world / "out" / "prepared" / "brackets"
-    pattern = {"part": "asset_data/**/part.parquet", "report": "asset_data/**/validation.json"}
+    pattern = {"part": "asset_data/**/asset_data.parquet", "report": "asset_data/**/validation.json"}
     file = next(home.glob(pattern.get(damage, "context_data/**/context_data.parquet")))
     file.write_bytes(file.read_bytes()[:-5] + b"wrong")
     after = prepare()
     assert len(reads) == 2
     assert_frame_equal(after.asset_data, prepare_dataset(load_config(world / "brackets.yaml").dataset).asset_data)
     assert after.version == before.version
+
+
+def test_many_rows_lie_by_month_and_few_in_one_file(
+    world: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = prepare()
+    assert sorted(few.manifest.files) == ["asset_data.parquet", "corporate_actions.parquet", "validation.json"]
+    monkeypatch.setattr(scratch, "ROWS_AT_ONCE", 400)
+    dataset = load_config(world / "brackets.yaml").dataset
+    many = prepared_dataset(dataset, world / "another")
+    assert {file.rpartition("/")[0] for file in many.manifest.files} == {
+        "",
+        "asset_data/year=2024/month=01",
+        "asset_data/year=2024/month=02",
+    }
+    # How the rows lie in files is no part of what a version is.
+    assert many.version.name == few.version.name
 
 
 def test_a_source_that_changes_while_it_is_read_publishes_nothing(
