@@ -80,9 +80,9 @@ class _BuyOnce(Strategy):
 @cache
 def lived(case: Case) -> Moments:
     """Return what preparation and the engine make of a case."""
-    row: dict[str, Any] = {"timestamp": [case.about], "symbol": ["A"], "signal": [1.0]}
+    row: dict[str, Any] = {"timestamp": [_in_utc(case.about)], "symbol": ["A"], "signal": [1.0]}
     rule = case.rule if isinstance(case.rule, str) else None
-    row |= {} if rule else {"available_at": [case.rule]}
+    row |= {} if rule else {"available_at": [_in_utc(case.rule)]}
     preparer = DataPreparer(calendar=case.calendar, decide_at=case.decide_at)  # type: ignore[arg-type]
     preparer.add_prices(_bars(case), freq=case.bars, bar_label="close")
     preparer.add_signals(pl.DataFrame(row), valid_from=rule, latency=case.latency)  # type: ignore[arg-type]
@@ -98,6 +98,11 @@ def lived(case: Case) -> Moments:
         filled,
     )
     return Moments(*(moment.astimezone(case.zone) for moment in moments))
+
+
+def _in_utc(moment: Any) -> Any:
+    """Return an instant in the zone of the bars, for zones are not mixed; a date is left as it is."""
+    return moment.astimezone(UTC) if isinstance(moment, datetime) else moment
 
 
 def _bars(case: Case) -> pl.DataFrame:
