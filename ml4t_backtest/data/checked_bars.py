@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SAMPLES = 5
 # Two columns or eight of so many times the rows of a part are no larger than that part.
 _KEYS, _BARS = 16, 4
+# So many slices are put together before they are merged with those before.
+_SLICES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def check_bars(
     if not first:
         raise_violations(find_violations(collect(rows, file=file), schema, file=file))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
-    bars = CheckedBars(rows, merged_slices(walk.slices), walk.symbols())
+    bars = CheckedBars(rows, walk.slices.merged().drop("parts"), walk.symbols())
     if inspector is not None:
         names = walk.codes.names
         inspector.look()
@@ -106,7 +108,7 @@ class _Walk:
     def __init__(self, quick: QuickCheck, schema: pa.DataFrameSchema, file: str | None) -> None:
         self.codes = SymbolCodes()
         self.found: list[list[Violation]] = []
-        self.slices: list[pl.DataFrame] = []
+        self.slices = _Slices()
         self._spans = Spans()
         self._quick, self._schema, self._file = quick, schema, file
         self._starts: list[int] = []
@@ -129,7 +131,7 @@ class _Walk:
                 raise_violations(broken)
             self.found += [broken] if broken else []
         self._starts.append(first)
-        self.slices.append(slices_of(part) if index is None else index.slices)
+        self.slices.add(slices_of(part) if index is None else index.slices)
         self._follow(index)
         return index
 
@@ -160,8 +162,32 @@ class _Walk:
         """Yield the keys that repeat in another part than the one they stood in first."""
         if self._by_time or self._by_symbol:
             return
-        torn = pl.concat(self.slices).filter(pl.col("timestamp").is_duplicated())
+        torn = self.slices.merged().filter(pl.col("parts") > 1)
         yield from _repeats_across(rows, torn, pl.Series(self._starts), self._file, _KEYS * at_once)
+
+
+class _Slices:
+    """The slices of some parts, merged now and then: bars by symbol have as many in each part as that has rows."""
+
+    def __init__(self) -> None:
+        self._merged: list[pl.DataFrame] = []
+        self._added: list[pl.DataFrame] = []
+        self._room = _SLICES
+
+    def add(self, slices: pl.DataFrame) -> None:
+        """Take in the slices of a part, as `slices_of` returns them."""
+        self._added.append(slices)
+        self._room -= slices.height
+        if self._room < 0:
+            self._room = max(self.merged().height, _SLICES)
+
+    def merged(self) -> pl.DataFrame:
+        """Return `timestamp`, `decision_instant`, `rows`, `parts` (how many have rows of it), ascending."""
+        parts = [*self._merged, *(each.with_columns(parts=1) for each in self._added)]
+        together = pl.concat(parts).group_by("timestamp")
+        both = together.agg(pl.col("decision_instant").max(), pl.col("rows", "parts").sum()).sort("timestamp")
+        self._merged, self._added = [both], []
+        return both
 
 
 def _repeats_within(part: pl.DataFrame, schema: pa.DataFrameSchema) -> bool:
@@ -194,8 +220,7 @@ def _repeats_across(
     rows: pl.LazyFrame, torn: pl.DataFrame, starts: pl.Series, file: str | None, at_once: int
 ) -> Iterator[list[Violation]]:
     """Yield the keys that repeat in another part: where a slice is torn apart, its rows were not compared yet."""
-    sizes = torn.group_by("timestamp").agg(pl.col("rows").sum()).sort("timestamp")
-    groups = sizes.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
+    groups = torn.group_by(pl.col("rows").cum_sum() // at_once, maintain_order=True).agg("timestamp")
     numbered = rows.select("timestamp", "symbol").with_row_index("row")
     same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("timestamp", "symbol"))
     apart = pl.col("part") != pl.col("part").shift(1)

@@ -10,6 +10,7 @@ import pytest
 
 from ml4t_backtest import CorruptDatasetError, PolarsDataFeed
 from ml4t_backtest.core.schemas import asset_data_schema
+from ml4t_backtest.data import checked_bars
 from ml4t_backtest.data.checked_bars import check_bars
 from ml4t_backtest.data.prepared import PreparedData
 
@@ -39,6 +40,20 @@ def test_a_key_that_repeats_is_found_in_whatever_part_it_lies(
     assert (violation.code, violation.row, violation.count, violation.file) == ("E-KEY-DUP", 6, 2, "p.parquet")
     assert violation.key == "A 2024-01-04T21:00:00+00:00"
     assert "row 4" in str(violation)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_slices_that_are_merged_now_and_then_are_the_same(
+    at_once: int, prepared: PreparedData, violations_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_bars, "_SLICES", 2)
+    by_symbol = rows_of(prepared).sort("symbol", "timestamp")
+    bars = check_bars(by_symbol.lazy(), SCHEMA, file=None, at_once=at_once)
+    closes = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)]
+    assert bars.slices.rows() == [(close, close, 2) for close in closes]
+    twice = pl.concat([by_symbol, by_symbol[1:2]])
+    (violation,) = violations_of(check_bars, twice.lazy(), SCHEMA, file=None, at_once=at_once)
+    assert (violation.code, violation.row, violation.count) == ("E-KEY-DUP", 6, 1)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 1_000])
