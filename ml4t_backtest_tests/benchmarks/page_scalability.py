@@ -122,9 +122,10 @@ def _far(months: Sequence[dict[str, Any]]) -> str:
         f"{FAR_SYMBOLS:,} symbols x {FAR_YEARS} years of minutes are {FAR_ROWS / 1e9:.1f} billion bars. From the last "
         f"point of the months above ({most['symbols']} symbols; wider slices cost less per row, so that the times are "
         f"upper bounds; seconds of all threads):\n\n{markdown.table(['what', 'by extrapolation'], told)}\n\nWhat "
-        f"breaks first, with {FAR_MEMORY_GB} GB of memory: {breaks}. A chunk has as many slices as have a certain number of "
-        "bars, so that more symbols do not make it larger; records are kept in memory to the end of the run, so that "
-        "a run of this size has to be cut into spans of time or sets of symbols, which also spreads it over processes."
+        f"breaks first, with {FAR_MEMORY_GB} GB of memory: {breaks}. A chunk has as many slices as have a certain "
+        "number of bars, so that more symbols do not make it larger; records are kept in memory to the end of the "
+        "run, so that a run of this size has to be cut into spans of time or sets of symbols, which also spreads it "
+        "over processes."
     )
 
 
