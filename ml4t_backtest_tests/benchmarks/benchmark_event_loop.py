@@ -16,6 +16,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.frames import SYMBOLS, minute_bars
+from benchmarks.rounds import measured
 from ml4t_backtest import BacktestEngine, MarketEvent, PolarsDataFeed, Strategy
 
 FULL = os.environ.get("ML4T_BENCHMARK_SIZE") == "full"
@@ -66,15 +67,16 @@ def measure(
 ) -> None:
     """Measure passes over a feed: the feed alone, or the engine with a strategy."""
     feed = make()
-    rounds = 5 if rows <= 1_000_000 else 2
     benchmark.extra_info |= {"rows": rows, "symbols": SYMBOLS}
-    run = _walk if strategy is None else lambda feed: BacktestEngine(feed, strategy()).run()
-    benchmark.pedantic(run, args=(feed,), rounds=rounds, warmup_rounds=1)
+    measured(
+        benchmark,
+        lambda: _walk(feed) if strategy is None else BacktestEngine(feed, strategy()).run(),
+        rounds=5 if rows <= 1_000_000 else 2,
+    )
 
 
-def _walk(feed: PolarsDataFeed) -> None:
-    for _ in feed:
-        pass
+def _walk(feed: PolarsDataFeed) -> int:
+    return sum(1 for _ in feed)
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -112,7 +114,7 @@ def test_reading(benchmark: BenchmarkFixture, mode: str, reads: str) -> None:
     measure(benchmark, READ, lambda: minute_bars(READ).feed(**words), strategy)
 
 
-@pytest.mark.parametrize("chunk", [1, 100, "1d", "1w", "1mo", "10y"])
+@pytest.mark.parametrize("chunk", [10, 100, "1d", "1mo", "auto", "10y"])
 @pytest.mark.benchmark(group="chunks")
 def test_chunks(benchmark: BenchmarkFixture, chunk: str | int) -> None:
     measure(benchmark, READ, lambda: minute_bars(READ).feed(chunk=chunk), SeesSlices)
@@ -128,7 +130,7 @@ def test_grouping_beats_filtering(benchmark: BenchmarkFixture, rows: int) -> Non
     for stamp in stamps[:: max(len(stamps) // FILTERED, 1)]:
         bars.filter(pl.col("timestamp") == stamp)
     filtering = (time.perf_counter() - begun) / len(stamps[:: max(len(stamps) // FILTERED, 1)])
-    benchmark.pedantic(_slices, args=(bars,), rounds=5, warmup_rounds=1)
+    measured(benchmark, lambda: _slices(bars))
     slicing = benchmark.stats.stats.median / len(stamps)
     benchmark.extra_info |= {"rows": rows, "filter_us": filtering * 1e6, "ratio": filtering / slicing}
     if rows >= 1_000_000:

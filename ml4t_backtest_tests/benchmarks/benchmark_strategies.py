@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.rounds import measured
 from benchmarks.strategies import strategy_of
 from benchmarks.tasks import task_of
 from benchmarks.works import CAPITAL, COMMISSION, SIZES, SLIPPAGE, Facts, made
@@ -47,6 +48,6 @@ def run(work: str, name: str, mode: str) -> BacktestResult:
 @pytest.mark.benchmark(group="strategies")
 def test_strategy(benchmark: BenchmarkFixture, work: str, task: str, mode: str) -> None:
     feed, facts = opened(work)
-    result = benchmark.pedantic(run, args=(work, task, mode), rounds=5, warmup_rounds=1)
+    result = measured(benchmark, lambda: run(work, task, mode))
     told = {"rows": facts.rows, "fills": result.fills.height, "trades": result.trades.height}
     benchmark.extra_info |= {"work": work, "task": task, "mode": mode, "symbols": len(feed.symbols), **told}

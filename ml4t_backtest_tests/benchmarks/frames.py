@@ -24,7 +24,7 @@ class Bars:
     assets: pl.DataFrame
     context: pl.DataFrame
 
-    def feed(self, *, indicators: bool = False, context: bool = False, chunk: str | int = "1mo") -> PolarsDataFeed:
+    def feed(self, *, indicators: bool = False, context: bool = False, chunk: str | int = "auto") -> PolarsDataFeed:
         """Return a feed that shows the prediction, and more if asked to."""
         return PolarsDataFeed(
             self.assets,

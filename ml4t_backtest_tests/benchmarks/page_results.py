@@ -92,7 +92,7 @@ def _groups(loop: Sequence[dict[str, Any]]) -> Iterable[str]:
     for group in dict.fromkeys(each["group"] for each in loop):
         rows = [_timing(each) for each in loop if each["group"] == group]
         yield f"### {group[0].upper()}{group[1:]}"
-        yield markdown.table(["what", "rows", "median", "quartiles apart", "Mbar/s", ""], rows)
+        yield markdown.table(["what", "rows", "median", "quartiles apart", "cpu", "Mbar/s", ""], rows)
 
 
 def _timing(each: dict[str, Any]) -> list[str]:
@@ -103,6 +103,7 @@ def _timing(each: dict[str, Any]) -> list[str]:
         f"{extra['rows']:,}",
         markdown.seconds(stats["median"]),
         markdown.seconds(stats["iqr"]),
+        markdown.seconds(extra["cpu"]),
         markdown.rate(extra["rows"], stats["median"]),
         ratio,
     ]

@@ -15,7 +15,8 @@ _NOTES = """\
 `0`, `0.01`, `0.1`: the share of bars with an order, of a strategy that buys 100 shares when flat and `p > t` and closes
 when long and `p < -t`. `hold`: buys each symbol once. `top25`: the 25 highest predictions, rebalanced on each slice.
 `brackets`: up to 25 positions, each with a stop 2 % below and a target 3 % above its entry. The data is in memory;
-every record is on. Spread: the distance between the quartiles of the rounds.
+every record is on. Spread: the distance between the quartiles of the rounds; cpu: the seconds of all threads. Events
+per second are those by the wall.
 """
 
 
@@ -35,7 +36,7 @@ def page(size: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_HEAD = ("work, task, mode", "bars", "fills", "median", "spread", "events/s", "us per bar")
+_HEAD = ("work, task, mode", "bars", "fills", "median", "spread", "cpu", "events/s", "us per bar")
 
 
 def _line(each: dict[str, Any]) -> list[str]:
@@ -46,6 +47,7 @@ def _line(each: dict[str, Any]) -> list[str]:
         f"{extra['fills']:,}",
         markdown.seconds(middle),
         markdown.seconds(each["stats"]["iqr"]),
+        markdown.seconds(extra["cpu"]),
         f"{extra['rows'] / middle:,.0f}",
         f"{middle / extra['rows'] * 1e6:.3f}",
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.markdown import table
+from benchmarks.markdown import spread, table
 from benchmarks.side_by_side import Measurement, ratios
 
 What = Literal["run", "whole process", "memory"]
@@ -74,7 +74,7 @@ W3_MEMORY_MB = 1_000.0
 def verdicts(pieces: Sequence[dict[str, Any]]) -> str:
     """Return a table of all targets with what was measured: the median of the pairs, their spread, met or not."""
     rows = [_row(target, pieces) for target in TARGETS]
-    return table(["target", "measured", "least to most", "met"], [*rows, _memory_row(pieces)])
+    return table(["target", "measured", "least to most", "by cpu", "met"], [*rows, _memory_row(pieces)])
 
 
 def measurements_of(pieces: Sequence[dict[str, Any]], work: str, task: str, other: str) -> dict[str, Measurement]:
@@ -90,12 +90,13 @@ def _row(target: Target, pieces: Sequence[dict[str, Any]]) -> list[str]:
     found = measurements_of(pieces, target.work, target.task, target.other)
     measured = target.measured(found[target.ours], found[target.other]) if target.ours in found else None
     if not measured:
-        return [target.told(), "not measured", "", ""]
+        return [target.told(), "not measured", "", "", ""]
     middle = median(measured)
     met = "yes" if middle >= target.at_least else "**no**"
-    if target.other == "decode":
-        middle, measured = 1.0 / middle, sorted(1.0 / each for each in measured)
-    return [target.told(), f"{middle:.2f} x", f"{measured[0]:.2f} to {measured[-1]:.2f}", met]
+    by_cpu = ratios(found[target.ours], found[target.other], "cpu") if target.what == "run" else []
+    shown = [[1.0 / each for each in row] if target.other == "decode" else row for row in (measured, by_cpu)]
+    cpu = f"{median(shown[1]):.2f}" if by_cpu else ""
+    return [target.told(), f"{median(shown[0]):.2f} x", spread(shown[0]), cpu, met]
 
 
 def _memory_row(pieces: Sequence[dict[str, Any]]) -> list[str]:
@@ -109,6 +110,6 @@ def _memory_row(pieces: Sequence[dict[str, Any]]) -> list[str]:
         for took in each["whole"]
     ]
     if not peaks:
-        return [told, "not measured", "", ""]
+        return [told, "not measured", "", "", ""]
     met = "yes" if max(peaks) < W3_MEMORY_MB else "**no**"
-    return [told, f"{max(peaks):,.0f} MB", f"{min(peaks):,.0f} to {max(peaks):,.0f}", met]
+    return [told, f"{max(peaks):,.0f} MB", f"{min(peaks):,.0f} to {max(peaks):,.0f}", "", met]

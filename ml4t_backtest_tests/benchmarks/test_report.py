@@ -48,8 +48,8 @@ def test_without_measurements_the_pages_say_so(folder: Path) -> None:
 def test_claims_are_held_against_events_per_second(folder: Path) -> None:
     told = {"work": "W2", "rows": 200_000, "fills": 0, "trades": 0}
     # 200,000 bars in 0.1 s and in 10 s: 2,000,000 and 20,000 a second; more than 100,000 were claimed.
-    fast = timing("a", 0.1, task="0", mode="batch", **told)
-    slow = timing("b", 10.0, task="0", mode="symbol", **told)
+    fast = timing("a", 0.1, task="0", mode="batch", cpu=0.1, **told)
+    slow = timing("b", 10.0, task="0", mode="symbol", cpu=9.0, **told)
     write("strategies-quick", [fast, slow])
     page = written(folder)["STRATEGY_RESULTS.md"]
     assert "| no orders: more than 100,000 | 2,000,000, met | 20,000, **not met** |" in page
@@ -70,6 +70,8 @@ def test_growth_is_fitted_and_extrapolated(folder: Path) -> None:
             peak_mb=250.0 + months,
             records_mb=months,
             fills=4_095 * months,
+            cpu=months * 1.5,
+            opening_cpu=months * 0.15,
         )
         for series in ("symbols", "months")
         for months in (1, 2, 4)
@@ -77,9 +79,12 @@ def test_growth_is_fitted_and_extrapolated(folder: Path) -> None:
     write("scalability-quick", points)
     pages = written(folder)
     page = pages["SCALABILITY_RESULTS.md"]
-    assert "Time grows as rows to the power of 1.00 over all points and 1.00 between the last two" in page
+    assert "Time (cpu) grows as rows to the power of 1.00 over all points and 1.00 between the last two" in page
     # 19.656 billion rows at 409,500 rows per 1.5 s: 72,000 s.
-    assert "| time, one process | 20.0 h |" in page
+    assert "| running, one process | 20.0 h |" in page
+    assert "| opening: every row checked, one process | 2.0 h |" in page
+    # 254 MB at four months, 4 MB of them records.
+    assert "default size | 0.24 GB |" in page
     # 196.56 million orders at 4,095 per MB: 48,000 MB.
     assert "orders | 47 GB |" in page
     ElementTree.fromstring(pages["scalability_time.svg"])
