@@ -19,6 +19,7 @@ from ml4t_backtest.data.all_at_once import require_all, with_the_rest
 from ml4t_backtest.data.bar_time import BarClock, add_instants, as_utc
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.price_form import IN_CURRENCY, PriceForm
+from ml4t_backtest.data.scratch import ROW
 from ml4t_backtest.data.signal_timing import availability
 from ml4t_backtest.data.sources import Source, collect, describe, scan, schema_of
 from ml4t_backtest.data.stamps import Stamps
@@ -253,7 +254,7 @@ def check_names(dataset: str, names: Sequence[str]) -> None:
     found = [
         Violation("E-SC-COLLIDE", dataset, collide.format(name), column=name, hint=hint)
         for name in dict.fromkeys(names)
-        if list(names).count(name) > 1
+        if list(names).count(name) > 1 or name == ROW
     ]
     found += [
         Violation("E-SC-NAME", dataset, f"{name!r} is a pattern, not the name of a column", column=name, hint=hint)

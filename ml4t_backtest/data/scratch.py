@@ -22,7 +22,7 @@ from ml4t_backtest.data.sources import collect
 # So many rows take about a hundred megabytes with what is computed of them.
 ROWS_AT_ONCE = 500_000
 # Physical row in the source. Nothing else is called so: the name is refused in sources.
-ROW = ""
+ROW = "row in source"
 _ROWS_PER_GROUP = 32_768
 
 # Rows that are done and rows that there are to do.

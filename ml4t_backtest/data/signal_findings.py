@@ -11,6 +11,7 @@ from ml4t_backtest.core.instants import span_microseconds, to_instant
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.data_quality import Finding
 from ml4t_backtest.data.loading import ValueSource
+from ml4t_backtest.data.scratch import ROW
 from ml4t_backtest.data.sources import describe
 from ml4t_backtest.errors import Violation
 
@@ -46,17 +47,17 @@ class SignalWatch:
         """Look at the rows of some symbols and at the bars of these symbols, signals joined.
 
         Args:
-            rows: `timestamp`, `symbol`, `available_at`, and their numbers in the source as the column ``; without
+            rows: `timestamp`, `symbol`, `available_at`, and their numbers in the source as the column `ROW`; without
                 it they are in the order of their source.
             bars: `timestamp`, `symbol`, `decision_instant`, and the signals with when they became known.
         """
         if rows.is_empty():
             return
         self._rows += rows.height
-        numbered = rows if "" in rows.columns else rows.with_row_index("")
+        numbered = rows if ROW in rows.columns else rows.with_row_index(ROW)
         orphans = numbered.filter(~pl.col("symbol").is_in(list(self._symbols)))
         if orphans.height:
-            span = {"first": pl.col("timestamp").min(), "last": pl.col("timestamp").max(), "row": pl.col("").min()}
+            span = {"first": pl.col("timestamp").min(), "last": pl.col("timestamp").max(), "row": pl.col(ROW).min()}
             self._orphans.append(orphans.group_by("symbol").agg(rows=pl.len(), **span).sort("symbol"))
         if bars.height:
             self._matched += self._count_matched(rows, bars)

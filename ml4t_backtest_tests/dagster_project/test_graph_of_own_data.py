@@ -101,7 +101,7 @@ def test_a_failing_strategy_fails_its_run_with_the_packages_text(
     assert run(demo, "prepare_data", "mine", tmp_path).success
     with pytest.raises(dg.Failure) as failure:
         demo.materialize_all(["hold"], tmp_path)
-    assert "StrategyError: Hold raised at 2024-01-08 21:00 UTC on A" in failure.value.description
+    assert "StrategyError: run 'hold': Hold raised at 2024-01-08 21:00 UTC on A" in failure.value.description
     assert failure.value.allow_retries is False
     assert not (tmp_path / "assets" / "trades").exists()
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.dagster
 GROUPS = {
     "raw": {"raw_prices", "raw_signals", "raw_context", "raw_corporate_actions"},
     "validated": {"validated_prices", "validated_signals", "validated_context", "validated_corporate_actions"},
-    "prepared": {"asset_data", "context_data", "corporate_actions"},
+    "prepared": {"asset_data", "context_data", "corporate_actions", "source_quality"},
     "backtest": {"backtest_run", *TABLES},
     "reports": {"run_report", "comparison_report"},
     "benchmarks": {"event_loop_benchmark", "strategy_benchmark", "scalability_benchmark", "benchmark_report"},
@@ -68,9 +68,9 @@ def test_every_table_has_grouped_checks(defs: Any) -> None:
 
 
 def test_all_checks_pass(sample: Any) -> None:
-    # 8 raw and validated tables with 3 checks; 3 prepared ones with 3, two of them with signal_timing;
+    # 8 raw and validated tables with 3 checks; 4 prepared ones with 3, two of them with signal_timing;
     # per run 9 tables with 3 and reconciles, and the comparison with 4.
-    assert sample.summary.checks_passed == 8 * 3 + 3 * 3 + 2 + 2 * (9 * 3 + 1 + 4)
+    assert sample.summary.checks_passed == 8 * 3 + 4 * 3 + 2 + 2 * (9 * 3 + 1 + 4)
     assert sample.summary.warnings == 0
 
 
