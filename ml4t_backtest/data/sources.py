@@ -110,7 +110,8 @@ def unflagged(data: Columnar) -> Columnar:
     """Return the same values without a sortedness flag on any column."""
     if isinstance(data, pl.DataFrame):
         flagged = any(any(flags.values()) for flags in data.flags.values())
-        return pl.DataFrame([unflagged(column) for column in data.get_columns()]) if flagged else data
+        # A list of columns would give one without a name another.
+        return pl.DataFrame({each.name: unflagged(each) for each in data.get_columns()}) if flagged else data
     if not any(data.flags.values()):
         return data
     # Rows gathered by number are in no order that Polars knows of; a name may look like a pattern to it.

@@ -171,12 +171,11 @@ def test_many_rows_lie_by_month_and_few_in_one_file(
     world: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = prepare()
-    assert sorted(few.manifest.files) == ["asset_data.parquet", "corporate_actions.parquet", "validation.json"]
+    assert [file for file in few.manifest.files if "asset_data" in file] == ["asset_data.parquet"]
     monkeypatch.setattr(scratch, "ROWS_AT_ONCE", 400)
     dataset = load_config(world / "brackets.yaml").dataset
     many = prepared_dataset(dataset, world / "another")
-    assert {file.rpartition("/")[0] for file in many.manifest.files} == {
-        "",
+    assert {file.rpartition("/")[0] for file in many.manifest.files if "asset_data" in file} == {
         "asset_data/year=2024/month=01",
         "asset_data/year=2024/month=02",
     }

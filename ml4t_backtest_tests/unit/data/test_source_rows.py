@@ -13,6 +13,7 @@ from one_answer import tables
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import CorruptDatasetError
+from ml4t_backtest.core.schemas import prices_schema
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.loading import ValueSource, load_prices, load_values
 from ml4t_backtest.data.scratch import ROW, Workplace
@@ -157,7 +158,7 @@ def test_a_source_without_rows_is_refused(violations_of: Any) -> None:
 def test_a_file_that_is_replaced_while_it_is_read_is_noticed(number_of_rows: int, tmp_path: Path) -> None:
     file = tmp_path / "p.parquet"
     PRICES.head(9).write_parquet(file)
-    parts = SourceParts(file, ["close"], dataset="prices", file=None, rows_at_once=4).read()
+    parts = SourceParts(file, ["close"], prices_schema(), file=None, rows_at_once=4).read()
     next(parts)
     PRICES.tail(number_of_rows).write_parquet(tmp_path / "other")
     os.replace(tmp_path / "other", file)

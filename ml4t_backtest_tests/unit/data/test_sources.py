@@ -275,3 +275,13 @@ def test_refusals_are_value_errors_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="E-FL-MISSING"):
         scan(tmp_path / "gone.parquet")
     assert issubclass(DataValidationError, BacktestError)
+
+
+@pytest.mark.parametrize("name", ["", "*", "^a.*$", "plain"])
+def test_a_column_keeps_its_name_when_its_flag_is_taken_off(name: str) -> None:
+    flagged = pl.DataFrame({name: [1, 2, 3], "other": [3, 1, 2]})
+    flagged = pl.DataFrame({each.name: each.set_sorted() for each in flagged.get_columns()})
+    found = collect(flagged.lazy())
+    assert found.columns == [name, "other"]
+    assert not any(any(flags.values()) for flags in found.flags.values())
+    assert found.rows() == flagged.rows()
