@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ def repeat(config: Path, times: int) -> None:
 def measure(config: Path, root: Path) -> tuple[list[Phase], str]:
     """Return the phases of the path in a process of its own, and what came of it."""
     command = [sys.executable, "-m", __spec__.name, "--walk", str(config), str(root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_variables()) as child:
         phases, last = [Phase("start", time.perf_counter())], [""]
         teller = threading.Thread(target=_listen, args=(child, phases, last))
         teller.start()
@@ -119,9 +120,14 @@ def peak_mb(phases: list[Phase]) -> float:
 def growth_mb(config: Path, times: int) -> tuple[float, list[float]]:
     """Return by how much memory grew from the first run to the last of some, and the memory after each."""
     command = [sys.executable, "-m", __spec__.name, "--again", str(config), "--repeat", str(times)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=_variables())
     sizes = [int(line) / MEGABYTE for line in done.stdout.split()]
     return sizes[-1] - sizes[0], sizes
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment in which a process finds what this one imports."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
 
 
 def _tell(phase: str) -> None:
