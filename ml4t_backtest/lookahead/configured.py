@@ -86,8 +86,8 @@ class Sources:
         tables = {
             name: self._timed(name, table, table) for named in self.validated.values() for name, table in named.items()
         }
-        alone = {kind: tables[f"{kind}_0"] for kind in ("signals", "context") if f"{kind}_1" not in tables}
-        return {**tables, **alone}
+        only = {kind: tables.get(f"{kind}_0") for kind in ("signals", "context") if f"{kind}_1" not in tables}
+        return {**tables, **{kind: table for kind, table in only.items() if table is not None}}
 
     def delivered(self) -> Iterator[Delivered]:
         """Yield the columns that were computed elsewhere: signals, context, and indicators that came with the bars."""

@@ -17,8 +17,8 @@ from ml4t_backtest.lookahead.seen import Seen
 from ml4t_backtest.lookahead.timed import TimedTable, value_columns
 from ml4t_backtest.lookahead.whole_history import AHEAD, BESIDE, marks
 
-# Enough to be sure, and quick: the symbols with most rows, and so many rows and bars of each.
-_SYMBOLS, _ROWS, _BARS = 8, 1_500, 6_000
+# Enough to be sure, and quick: the symbols with most rows, so many rows and no more than so many bars of each.
+_SYMBOLS, _ROWS, _BARS = 4, 600, 6_000
 _DAY = 86_400_000_000
 _COLUMNS = ("open", "high", "low", "close", "volume")
 
@@ -142,33 +142,35 @@ def _certain(column: Delivered, prices: Prices) -> Iterator[tuple[str, int]]:
 
 
 def _best(column: Delivered, prices: Prices) -> Foresight | None:
-    found = [each for seen in _all_seen(column, prices) for each in (foresight(seen), held_foresight(seen)) if each]
-    return min(found, key=lambda each: (not each.is_certain, -round(each.share, 6)), default=None)
+    found = [foresight(seen) for seen in _all_seen(column, prices, _ROWS)]
+    found += [held_foresight(seen) for seen in _all_seen(column, prices, _BARS)]
+    certain_first = sorted(
+        (each for each in found if each), key=lambda each: (not each.is_certain, -round(each.share, 6))
+    )
+    return certain_first[0] if certain_first else None
 
 
-def _all_seen(column: Delivered, prices: Prices) -> Iterator[list[Seen]]:
+def _all_seen(column: Delivered, prices: Prices, most: int) -> Iterator[list[Seen]]:
     """Yield a column beside the bars of its symbols, or one of the market beside the market and beside each symbol."""
     of_market = column.rows["symbol"].null_count() > 0
     for bars in prices.frequencies:
-        counts = (
-            (bars if of_market else column.rows)["symbol"]
-            .value_counts()
-            .sort("count", "symbol", descending=[True, False])
-        )
-        by_symbol = prices.by_symbol(bars, counts["symbol"].head(_SYMBOLS).to_list())
+        counts = (bars if of_market else column.rows)["symbol"].value_counts()
+        longest = counts.sort("count", "symbol", descending=[True, False])["symbol"].head(_SYMBOLS)
+        by_symbol = prices.by_symbol(bars, longest.to_list())
         if of_market:
-            rows = column.rows
-            yield from ([seen] for each in (prices.market(bars), *by_symbol.values()) if (seen := _seen(rows, each)))
+            alone = (_seen(column.rows, each, most) for each in (prices.market(bars), *by_symbol.values()))
+            yield from ([seen] for seen in alone if seen is not None)
         else:
-            own = (_seen(column.rows.filter(pl.col("symbol") == symbol), each) for symbol, each in by_symbol.items())
-            yield [seen for seen in own if seen is not None]
+            own = {symbol: column.rows.filter(pl.col("symbol") == symbol) for symbol in by_symbol}
+            beside = (_seen(own[symbol], each, most) for symbol, each in by_symbol.items())
+            yield [seen for seen in beside if seen is not None]
 
 
-def _seen(rows: pl.DataFrame, bars: Bars) -> Seen | None:
+def _seen(rows: pl.DataFrame, bars: Bars, most: int) -> Seen | None:
     known = rows["known"].to_numpy()
     at = np.searchsorted(bars.closed, known, side="right") - 1
     # Later rows than the bars reach are not beside the last of them.
-    there = np.flatnonzero((at >= 0) & (known <= bars.closed[-1]))[:_ROWS]
+    there = np.flatnonzero((at >= 0) & (known <= bars.closed[-1]))[:most]
     if len(there) < 2:
         return None
     return Seen(rows["value"].to_numpy()[there], bars, at[there], known[there], rows["symbol"].null_count() > 0)

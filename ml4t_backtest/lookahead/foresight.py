@@ -31,7 +31,7 @@ _OPEN = 0.02
 _UNCERTAIN = 0.1
 _FEWEST_ROWS = 60
 # Stretches of time that do not overlap; below that, two slow series go together by chance.
-_INDEPENDENT = 30
+_INDEPENDENT = 25
 _LONG = 5
 # Labels: so few values, each so often, and so few of them in the wrong place.
 _FEW_VALUES, _EACH, _MISPLACED = 20, 10, 0.01
@@ -179,10 +179,11 @@ def shares_of(value: Floats, later: Floats, parts: Floats) -> Floats:
     """
     size = (parts**2).sum(axis=0)
     scale = np.divide(1.0, size, out=np.zeros(len(size)), where=size > 0.0)
-    of_value, of_later = value @ parts, (later * parts).sum(axis=0)
-    values, laters = value @ value, (later**2).sum(axis=0)
+    beside = value[:, None]
+    of_value, of_later = (beside * parts).sum(axis=0), (later * parts).sum(axis=0)
+    values, laters = (value**2).sum(), (later**2).sum(axis=0)
     value_left, later_left = values - of_value**2 * scale, laters - of_later**2 * scale
-    together = (value @ later - of_value * of_later * scale) ** 2
+    together = ((beside * later).sum(axis=0) - of_value * of_later * scale) ** 2
     told = (value_left > EXPLAINED * values) & (later_left > EXPLAINED * laters)
     shares: Floats = np.divide(together, value_left * later_left, out=np.zeros(len(size)), where=told)
     return shares

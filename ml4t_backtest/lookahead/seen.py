@@ -11,6 +11,9 @@ import numpy.typing as npt
 from ml4t_backtest.lookahead.bar_features import Bars, Floats, Integers
 
 Booleans = npt.NDArray[np.bool_]
+_NOTHING = 1e-9
+# Multiplications that a library does on one thread.
+_ALONE = 200_000
 
 
 @dataclass(frozen=True)
@@ -79,19 +82,47 @@ class Past:
     """What explains, by least squares, as much as it can of something else."""
 
     def __init__(self, columns: Floats) -> None:
-        """Take columns; those that do not vary explain nothing."""
-        spread = columns.std(axis=0)
-        useful = columns[:, spread > 1e-12 * np.abs(columns).max(axis=0)]
-        self._basis, _ = np.linalg.qr((useful - useful.mean(axis=0)) / useful.std(axis=0))
+        """Take columns; those that do not vary, or say nothing new, explain nothing."""
+        centred = columns - columns.mean(axis=0)
+        self._basis = np.zeros((len(columns), 0))
+        for column, size in zip(centred.T, np.abs(columns).max(axis=0), strict=True):
+            length = np.sqrt((column**2).sum())
+            new = self._without_basis(column[:, None])[:, 0] if length > _NOTHING * size else np.zeros(len(column))
+            left = np.sqrt((new**2).sum())
+            if left > _NOTHING * length > 0.0:
+                self._basis = np.column_stack([self._basis, new / left])
 
     def leaves(self, values: Floats) -> tuple[Floats, Floats]:
         """Return what is left of the columns of `values`, and which part of their variation that is."""
         centred = values - values.mean(axis=0)
-        left = centred - self._basis @ (self._basis.T @ centred)
-        # Once more, for what rounding has left in.
-        left -= self._basis @ (self._basis.T @ left)
+        left = self._without_basis(centred)
         total = (centred**2).sum(axis=0)
         return left, np.divide((left**2).sum(axis=0), total, out=np.zeros(len(total)), where=total > 0)
+
+    def _without_basis(self, values: Floats) -> Floats:
+        # Twice, for what rounding has left in.
+        for _ in range(2):
+            values = values - _product(self._basis, _product(self._basis.T, values))
+        return values
+
+
+def _product(one: Floats, other: Floats) -> Floats:
+    """Return a matrix product, made of products so small that no library starts threads for them.
+
+    Threads that wait for each other on a busy machine take twenty times as long as one that does it alone; and sums
+    that are cut by the number of threads differ by machine.
+    """
+    rows, inner, columns = one.shape[0], one.shape[1], other.shape[1]
+    found = np.zeros((rows, columns))
+    if inner > rows:
+        step = max(_ALONE // max(rows * columns, 1), 1)
+        for start in range(0, inner, step):
+            found += one[:, start : start + step] @ other[start : start + step]
+    elif inner:
+        step = max(_ALONE // (inner * columns), 1)
+        for start in range(0, rows, step):
+            found[start : start + step] = one[start : start + step] @ other
+    return found
 
 
 def _ends(seen: Sequence[Seen]) -> list[int]:

@@ -155,7 +155,7 @@ def _fitted(part: pl.DataFrame) -> str | None:
             continue
         values, target = found
         errors, exact = target - values, _EXACT * target.std() * len(values)
-        if abs(errors.sum()) <= exact and abs(errors @ values) <= exact * np.sqrt((values**2).mean()):
+        if abs(errors.sum()) <= exact and abs((errors * values).sum()) <= exact * np.sqrt((values**2).mean()):
             return what
         # A fit with a constant of its own, of whatever kind: only its mean is that of what it was fitted to.
         if abs(errors.sum()) <= 0.05 * exact and not np.array_equal(np.sort(values), np.sort(target)):
@@ -208,5 +208,5 @@ def _has_few(values: Floats) -> bool:
 def _correlation(one: Floats, other: Floats) -> float:
     """Return the squared correlation; 0 where one of them does not vary."""
     one, other = one - one.mean(), other - other.mean()
-    total = (one @ one) * (other @ other)
-    return float((one @ other) ** 2 / total) if total > 0.0 else 0.0
+    total = (one**2).sum() * (other**2).sum()
+    return float((one * other).sum() ** 2 / total) if total > 0.0 else 0.0
