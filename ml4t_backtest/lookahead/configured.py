@@ -20,7 +20,6 @@ from ml4t_backtest.dataset_stages import clock_of
 from ml4t_backtest.lookahead.building import call_with
 from ml4t_backtest.lookahead.comparing import ALL_ALONG, Outcome
 from ml4t_backtest.lookahead.delivered import Delivered, Prices
-from ml4t_backtest.lookahead.futures import FUTURES
 from ml4t_backtest.lookahead.own_files import OwnFiles
 from ml4t_backtest.lookahead.records import decisions_of, result_outcomes
 from ml4t_backtest.lookahead.timed import TimedTable, value_columns
@@ -167,14 +166,10 @@ class ConfiguredWorlds:
         return [*self.sources.delivered(), *self._decided]
 
     def live(self, world: World) -> Iterator[Staged]:
-        """Yield what comes out of another world.
-
-        A run costs more than a preparation: it is done without a future, and with one of the others, each in turn.
-        """
+        """Yield what comes out of another world."""
         prepared = self.sources.prepare(world.tables)
         yield from _prepared(prepared)
-        turn = FUTURES[1 + world.number % (len(FUTURES) - 1)]
-        if self._begins is not None and world.cut >= self._begins and world.future in ("cut off", turn):
+        if world.with_run and self._begins is not None and world.cut >= self._begins:
             yield from _written(*self._run(_ending(prepared, world.cut), world))
 
     def _run(self, prepared: PreparedData, world: World | None = None) -> tuple[BacktestResult, pl.DataFrame]:

@@ -17,9 +17,9 @@ _FIRST = 2
 def choose_cuts(outcomes: Iterable[Outcome], number: int, *, before: int) -> list[int]:
     """Return moments at which rows become known, spread over all there are and next to where something happens.
 
-    The first moments; the first value of each column (most leaks are seen on the very row that they begin with);
-    then, in equal parts, moments spread over the whole span, moved to the beginning or end of their day, and moments
-    at which a value that stays the same for long changes. The same outcomes give the same cuts.
+    The first value of each column (most leaks are seen on the very row that they begin with); the first moments; then,
+    in equal parts, moments spread over the whole span, moved to the beginning or end of their day, and moments at which
+    a value that stays the same for long changes. The same outcomes give the same cuts.
 
     Args:
         outcomes: What came out of the world as it was.
@@ -28,7 +28,7 @@ def choose_cuts(outcomes: Iterable[Outcome], number: int, *, before: int) -> lis
     """
     tables = list(outcomes)
     every = _distinct(np.concatenate([table.known.to_numpy() for table in tables]), before)
-    firsts = [*every[:_FIRST], *_distinct(_first_values(tables), before)]
+    firsts = [*_distinct(_first_values(tables), before), *every[:_FIRST]]
     changes = _distinct(np.concatenate([_changes(table) for table in tables]), before)
     chosen = list(dict.fromkeys(firsts))[: max(number // 3, 1)]
     for source, share in ((changes, (number - len(chosen)) // 3), (_edges(every), number)):

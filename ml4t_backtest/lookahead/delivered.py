@@ -15,7 +15,7 @@ from ml4t_backtest.lookahead.held import held_foresight
 from ml4t_backtest.lookahead.report import Leak, Stage
 from ml4t_backtest.lookahead.seen import Seen
 from ml4t_backtest.lookahead.timed import TimedTable, value_columns
-from ml4t_backtest.lookahead.whole_history import AHEAD, BESIDE, marks
+from ml4t_backtest.lookahead.whole_history import AHEAD, BESIDE, Mark, marks
 
 # Enough to be sure, and quick: the symbols with most rows, so many rows and no more than so many bars of each.
 _SYMBOLS, _ROWS, _BARS = 4, 600, 6_000
@@ -119,26 +119,21 @@ def examine(columns: Sequence[Delivered], prices: Prices) -> tuple[list[Leak], l
     """Return the leaks that delivered columns show by themselves, and what is remarkable about the others."""
     leaks, notes = [], []
     for column in columns:
-        found = [_leak(column, *each) for each in _certain(column, prices)]
-        leaks += found
-        if not found and (doubt := _best(column, prices)) is not None:
+        best = _best(column, prices)
+        if best is not None and best.is_certain:
+            leaks.append(_leak(column, best.sentence(), best.rows))
+        elif (mark := _first_mark(column, prices)) is not None:
+            leaks.append(_leak(column, f"the values are {mark.what}", mark.rows))
+        elif best is not None:
             notes.append(
-                f"{column.table}.{column.name}: {doubt.sentence()}. A model as good as that is rare, a label is not: "
+                f"{column.table}.{column.name}: {best.sentence()}. A model as good as that is rare, a label is not: "
                 "look where it comes from"
             )
     return leaks, notes
 
 
-def _certain(column: Delivered, prices: Prices) -> Iterator[tuple[str, int]]:
-    """Yield what a column was found to be, and in how many rows: one sentence of each kind."""
-    best = _best(column, prices)
-    if best is not None and best.is_certain:
-        yield best.sentence(), best.rows
-        return
-    for bars in prices.frequencies:
-        for mark in marks(_beside(column, bars)):
-            yield f"the values are {mark.what}", mark.rows
-            return
+def _first_mark(column: Delivered, prices: Prices) -> Mark | None:
+    return next((mark for bars in prices.frequencies for mark in marks(_beside(column, bars))), None)
 
 
 def _best(column: Delivered, prices: Prices) -> Foresight | None:

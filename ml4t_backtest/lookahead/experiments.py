@@ -71,7 +71,7 @@ class Experiment:
     def _is_indifferent(self, ours: Sequence[Outcome]) -> bool:
         noise = OtherTables(self.tables, ALL_ALONG, "noise")
         try:
-            outcomes = list(self.live(World(noise, -ALL_ALONG, "noise", FUTURES.index("noise") - 1)))
+            outcomes = list(self.live(World(noise, -ALL_ALONG, "noise")))
         except BacktestError:
             return False
         theirs = {outcome.name: outcome for _, outcome in outcomes}

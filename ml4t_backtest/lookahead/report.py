@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
+from ml4t_backtest.lookahead.futures import Future
+
 Stage = Literal["preparation", "engine", "pipeline", "delivered data"]
 _NUMBER = ".6g"
 
@@ -25,8 +27,9 @@ class Leak:
         cut: Everything up to this moment was the same in both worlds; None for what delivered data shows by itself.
         before: The value as it is.
         after: The value with another future; None for delivered data.
-        how: The future that changed it, or what the column was found to be.
+        how: What was done to the future, or what the column was found to be.
         rows: Number of rows concerned.
+        future: What came after the cut; None for delivered data.
     """
 
     stage: Stage
@@ -39,6 +42,7 @@ class Leak:
     after: Any
     how: str
     rows: int
+    future: Future | None = None
 
     def cells(self) -> tuple[str, ...]:
         """Return the leak as text, in the order of `LookaheadReport.COLUMNS`."""

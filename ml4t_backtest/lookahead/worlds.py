@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
 
-from ml4t_backtest.core.instants import to_datetime
+from ml4t_backtest.core.instants import to_datetime, to_instant
 from ml4t_backtest.errors import BacktestError
-from ml4t_backtest.lookahead.comparing import Difference, Outcome, differences
+from ml4t_backtest.lookahead.comparing import ALL_ALONG, Difference, Outcome, differences
 from ml4t_backtest.lookahead.futures import FUTURES, Future, OtherTables
-from ml4t_backtest.lookahead.report import Leak, Stage
+from ml4t_backtest.lookahead.report import Leak, Stage, first_of_each
 from ml4t_backtest.lookahead.timed import TimedTable
 
 OnWorld = Callable[[], None]
 Staged = tuple[Stage, Outcome]
+# Where the first leak of a column is looked for once it is known to leak.
+_FIRSTS = 5
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,13 @@ class World:
         tables: What there is in it.
         cut: The last moment it has in common with the real one, microseconds since 1970 UTC.
         future: What comes afterwards.
-        number: Of its cut, from 0.
+        with_run: Whether what is dear, such as a run, is lived through too.
     """
 
     tables: Mapping[str, pl.DataFrame]
     cut: int
     future: Future
-    number: int
+    with_run: bool = True
 
 
 Live = Callable[[World], Iterable[Staged]]
@@ -83,22 +86,50 @@ def live_through(
     """
     found, ours = Lived(), {outcome.name: (stage, outcome) for stage, outcome in real}
     for number, cut in enumerate(cuts):
+        turn = FUTURES[1 + number % (len(FUTURES) - 1)]
         for future in FUTURES:
+            # Runs are dear: they are done without a future, and with one of the others, each in turn.
+            with_run = future in ("cut off", turn)
             try:
-                for _, outcome in live(World(OtherTables(tables, cut, future), cut, future, number)):
-                    stage, one = ours[outcome.name]
-                    found.leaks += [_leak(stage, each, cut, future) for each in differences(one, outcome, cut)]
+                found.leaks += _compared(ours, live, World(OtherTables(tables, cut, future), cut, future, with_run))
             except BacktestError as error:
                 found.failures.setdefault(cut, str(error).splitlines()[0])
             else:
                 found.worlds += 1
                 found.survived.add(cut)
             on_world()
+    for leak in first_of_each(found.leaks):
+        found.leaks += _earlier(leak, ours[leak.table][1], tables, lambda world: _compared(ours, live, world))
     return found
 
 
-def _leak(stage: Stage, found: Difference, cut: int, future: Future) -> Leak:
-    what = "everything after the cut was cut off" if future == "cut off" else f"everything after the cut was {future}"
+def _compared(ours: Mapping[str, Staged], live: Live, world: World) -> list[Leak]:
+    """Return in what a world differs from the real one before they part."""
+    return [
+        _leak(ours[outcome.name][0], found, world)
+        for _, outcome in live(world)
+        if outcome.name in ours
+        for found in differences(ours[outcome.name][1], outcome, world.cut)
+    ]
+
+
+def _earlier(
+    leak: Leak, outcome: Outcome, tables: Mapping[str, TimedTable], compared: Callable[[World], list[Leak]]
+) -> list[Leak]:
+    """Return where the same leak is seen first, if that is among the first values of its column."""
+    if leak.cut is None or leak.future is None or leak.column not in outcome.values:
+        return []
+    having = outcome.known.filter(outcome.frame[leak.column].is_not_null())
+    firsts = having.filter((having > ALL_ALONG) & (having < to_instant(leak.cut))).unique().sort().head(_FIRSTS)
+    for cut in firsts.to_list():
+        with suppress(BacktestError):
+            found = compared(World(OtherTables(tables, cut, leak.future), cut, leak.future))
+            if same := [each for each in found if (each.table, each.column) == (leak.table, leak.column)]:
+                return same
+    return []
+
+
+def _leak(stage: Stage, found: Difference, world: World) -> Leak:
     times = [value for value in found.key.values() if isinstance(value, date)]
     symbol = found.key.get("symbol")
     return Leak(
@@ -107,11 +138,12 @@ def _leak(stage: Stage, found: Difference, cut: int, future: Future) -> Leak:
         column=found.column,
         timestamp=_as_moment(times[0]) if times else None,
         symbol=None if symbol is None else str(symbol),
-        cut=to_datetime(cut),
+        cut=to_datetime(world.cut),
         before=found.before,
         after=found.after,
-        how=what,
+        how=f"everything after the cut was {world.future}",
         rows=found.rows,
+        future=world.future,
     )
 
 
