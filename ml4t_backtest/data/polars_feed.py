@@ -364,11 +364,8 @@ class PolarsDataFeed:
 
 
 def _checked_chunk(chunk: str | int) -> str | int:
-    if (
-        chunk == _AUTO
-        or (isinstance(chunk, int) and chunk >= 1)
-        or (isinstance(chunk, str) and _CHUNK.fullmatch(chunk))
-    ):
+    is_span = isinstance(chunk, str) and (chunk == _AUTO or _CHUNK.fullmatch(chunk))
+    if is_span or (isinstance(chunk, int) and chunk >= 1):
         return chunk
     raise ConfigError(f"chunk must be a span such as '1mo', '1w', '1y' or a number of slices, got {chunk!r}")
 
