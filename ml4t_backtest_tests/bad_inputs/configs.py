@@ -276,7 +276,8 @@ def _dated(id: str, defect: str, **span: str) -> Case:
         return {door: attempt for door, attempt in attempts(dated, folder).items() if door in (RUN, COMMAND_LINE)}
 
     said = ("config.yaml:", "backtest.", "2024-01-02 to 2024-06-28")
-    return Case(id, defect, trial, Refused((), ConfigError, said))
+    # The data is prepared before anything is asked of its span, and stays for the next try.
+    return Case(id, defect, trial, Refused((), ConfigError, said, writes="out/prepared"))
 
 
 def _output_case(number: int, path: str) -> Case:
