@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from lookahead.projects import HONEST, bars, project
 from ml4t_backtest import ConfigError, Strategy, check_lookahead
-from ml4t_backtest.data import preparer
+from ml4t_backtest.data import preparation
 
 CUTS = 4
 # A strategy that buys whatever rises on the next bar, as a file of its own says: where that is, `{place}` tells.
@@ -156,14 +157,14 @@ def test_a_strategy_that_goes_by_the_calendar_is_noted_and_not_accused(tmp_path:
 
 def test_a_join_that_looks_forward_is_found_in_the_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The defect is planted into the package itself: signals are those of the bar after."""
-    honest = preparer.join_signals
+    honest = preparation.join_signals
 
-    def forward(prices: pl.DataFrame, sources: list[preparer.LoadedSource]) -> pl.DataFrame:
+    def forward(prices: pl.DataFrame, sources: list[Any]) -> pl.DataFrame:
         joined, known = honest(prices, sources), pl.col("prediction_available_at").is_not_null()
         after = pl.col("prediction").shift(-1).over("symbol", order_by="timestamp")
         return joined.with_columns(pl.when(known).then(after).alias("prediction"))
 
-    monkeypatch.setattr(preparer, "join_signals", forward)
+    monkeypatch.setattr(preparation, "join_signals", forward)
     report = check_lookahead(project(tmp_path), cuts=CUTS)
     assert {(leak.stage, leak.table, leak.column) for leak in report.leaks if leak.stage == "preparation"} == {
         ("preparation", "asset_data", "prediction")

@@ -49,6 +49,7 @@ def test_bars_lie_in_one_file_per_month_and_come_back_to_the_bit(preparer: DataP
         "asset_data/year=2024/month=02/part.parquet",
         "corporate_actions.parquet",
         "manifest.json",
+        "source_quality.parquet",
         "validation.json",
     ]
     read = read_prepared(tmp_path / "bars", tmp_path / "context")
