@@ -80,7 +80,7 @@ class BacktestEngine:
     [1000.0, 1010.0]
     """
 
-    @checked_arguments_but("feed", "strategy")
+    @checked_arguments_but("feed", "strategy", "slippage", "commission")
     def __init__(
         self,
         feed: DataFeed,

@@ -53,7 +53,12 @@ def code_hash() -> str:
 
 
 def _named(files: list[Path]) -> list[tuple[str, Path]]:
-    """Return files with what their paths say of their rows: hive keys, order, format. A lone file has any name."""
+    """Return files with what their paths say of their rows: hive keys, order, format. A lone file has any name.
+
+    Of what lies elsewhere than in this machine's folders there are none to tell of.
+    """
+    if not files:
+        return []
     if len(files) == 1:
         return [(f"{hive_keys(files[0])}{files[0].suffix}", files[0])]
     above = Path(os.path.commonpath(files))
