@@ -236,8 +236,9 @@ class Broker:
         parts = []
         for order, chance in members:
             size = min(abs(order.quantity), self._filler.available_volume(chance.row))
-            allowed = order.sign > 0.0 or self._account.allows_short
-            if allowed and order.status == "working" and not self._reduces(order) and self._has_price(order, chance):
+            # A closing order whose position is gone already (by a margin call, say) opens nothing.
+            opens = not order.reduce_only and (order.sign > 0.0 or self._account.allows_short)
+            if opens and order.status == "working" and not self._reduces(order) and self._has_price(order, chance):
                 parts.append((order, size, chance))
         if any(order.on_insufficient_cash == "reject" for order, _, _ in parts):
             return 1.0

@@ -180,6 +180,24 @@ def test_a_margin_call_closes_the_largest_position_at_the_next_open() -> None:
     assert found.trades.select("exit_reason", "exit_price").row(0) == ("margin_call", 66)
 
 
+def test_a_margin_call_before_the_closing_order_of_a_rebalance_takes_no_money_from_its_buys() -> None:
+    # Equity is 3,000 at 65: B gets 0.3 of it, 9 shares. The margin call sells A first, so A's own closing order is moot.
+    names = ["timestamp", "symbol", "open", "high", "low", "close", "volume"]
+    prices = {"A": (100.0, 100.0, 65.0, 66.0), "B": (100.0, 100.0, 100.0, 100.0)}
+    rows = [
+        (DAYS[n], name, *[price] * 4, 1e6)
+        for n in range(4)
+        for name, path in prices.items()
+        for price in path[n : n + 1]
+    ]
+    feed = PolarsDataFeed(pl.DataFrame(rows, schema=names, orient="row"), bar_label="session")
+    plan = {0: lambda s: s.buy("A", 200), 2: lambda s: s.rebalance({"B": 0.3})}
+    costless: dict[str, Any] = {"slippage": NoSlippage(), "commission": NoCommission(), "initial_capital": 10_000.0}
+    found = BacktestEngine(feed, Plan(plan), account=MarginAccount(), **costless).run()
+    fills = found.fills.select("symbol", "side", "quantity").rows()
+    assert fills == [("A", "buy", 200), ("A", "sell", 200), ("B", "buy", 9)]
+
+
 def test_an_account_without_equity_ends_the_run_and_says_so() -> None:
     found = run([FLAT, FLAT, (40, 40, 40, 40), FLAT], {0: lambda s: s.buy("A", 200)}, account=MarginAccount())
     assert found.portfolio_states.height == 3
