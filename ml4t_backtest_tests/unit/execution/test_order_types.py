@@ -181,7 +181,7 @@ def test_a_margin_call_closes_the_largest_position_at_the_next_open() -> None:
 
 
 def test_a_margin_call_before_the_closing_order_of_a_rebalance_takes_no_money_from_its_buys() -> None:
-    # Equity is 3,000 at 65: B gets 0.3 of it, 9 shares. The margin call sells A first, so A's own closing order is moot.
+    # Equity is 3,000 at 65: B gets 0.3 of it, 9 shares. The margin call sells A first: its own closing order is moot.
     names = ["timestamp", "symbol", "open", "high", "low", "close", "volume"]
     prices = {"A": (100.0, 100.0, 65.0, 66.0), "B": (100.0, 100.0, 100.0, 100.0)}
     rows = [
