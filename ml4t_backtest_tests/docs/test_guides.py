@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 import pytest
+from code_blocks import LANGUAGES, Block, blocks_of, read
 from parity.environments import PEERS
 
-from code_blocks import LANGUAGES, Block, blocks_of, read
 from ml4t_backtest.cli import main
 from ml4t_backtest.config import config_from_mapping
 from ml4t_backtest.config.yaml_text import parse_yaml
