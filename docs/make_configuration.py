@@ -63,6 +63,7 @@ COMPONENTS = {"slippage": slippage, "commission": commission, "account": account
 _WORDS = {"str": "text", "float": "number", "int": "whole number", "bool": "true or false", "date": "date"}
 # Defaults of whole sections are described where the section is.
 _BY_ITSELF = "as below"
+_MOST_LISTED = 8
 
 
 def blocks() -> dict[str, str]:
@@ -92,7 +93,8 @@ def _keys_of(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "required"
+        # The loader gives a file's name to what has none of its own.
+        return "the file's name" if "Default: the file's name" in (field.description or "") else "required"
     value = field.get_default(call_default_factory=True)
     name = getattr(value, "model", None)
     if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and name is None):
@@ -150,6 +152,8 @@ def _kind(annotation: Any) -> str:
     if annotation in (Any, inspect.Parameter.empty) or annotation is None:
         return "anything"
     if origin is Literal:
+        if len(inner) > _MOST_LISTED:
+            return f"codes such as `{inner[0]}`"
         return ", ".join(f"`{each}`" for each in inner)
     if origin in (Union, types.UnionType):
         kinds = dict.fromkeys("null" if each is type(None) else _kind(each) for each in inner)
