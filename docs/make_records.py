@@ -128,7 +128,9 @@ def blocks() -> dict[str, str]:
     )
     for name in EXAMPLES:
         rows = example(name)
-        found[f"example: {name}"] = markdown_table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+        found[f"example: {name}"] = markdown_table(
+            list(rows[0]), [[_cell(value) for value in row.values()] for row in rows]
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandera.polars as pa
 
-from docs.make_records import markdown_table, columns_table
+from docs.make_records import columns_table, markdown_table
 from ml4t_backtest.core.record_schemas import result_schemas
 from ml4t_backtest.core.schemas import (
     SCHEMA_VERSION,
@@ -69,7 +69,11 @@ def _section(name: str, schema: pa.DataFrameSchema) -> str:
     key = ", ".join(f"`{each}`" for each in (schema.metadata or {}).get("key", ()))
     meaning = schema.description or name
     rows = list(_rules(schema))
-    rules = markdown_table(("rule", "column", "refused when", "what to do"), rows) if rows else "No rules beyond types and nulls."
+    rules = (
+        markdown_table(("rule", "column", "refused when", "what to do"), rows)
+        if rows
+        else "No rules beyond types and nulls."
+    )
     one = f"{meaning[0].upper()}{meaning[1:]}." + (f" One row per {key}." if key else "")
     return f"### {name}\n\n{one}\n\n{columns_table(schema)}\n\n{rules}\n"
 
