@@ -140,7 +140,7 @@ def _models(module: types.ModuleType) -> str:
     """Return a heading, the formula and the parameters of each model of a kind."""
     parts = []
     for name, component in models_of(module).items():
-        said = (inspect.getdoc(component) or "").partition("Attributes:")[0].strip()
+        said = (inspect.getdoc(component) or "").partition("Attributes:")[0].partition(">>>")[0].strip()
         rows = list(_fields_of(component))
         parts += [f"**`model: {name}`** {' '.join(said.split())}", *([_table(rows)] if rows else [])]
     return "\n\n".join(parts)

@@ -27,13 +27,18 @@ from ml4t_backtest.core.schemas import (
 PAGE = Path(__file__).parent / "concepts" / "schemas.md"
 _HEAD = """# Schemas
 
-Every table that goes in or comes out has one schema, in `ml4t_backtest/core/schemas.py`. Loaders, validation, the asset checks of Dagster and this page read that one definition. This page is generated from it
-(`python -m docs.make_schemas`); a test holds that it is up to date. What the values of a result mean, with worked examples: [records](records.md).
+Every table that goes in or comes out has one schema, in `ml4t_backtest/core/schemas.py`. Loaders, validation, the
+asset checks of Dagster and this page read that one definition. This page is generated from it (`python -m
+docs.make_schemas`); a test holds that it is up to date. What the values of a result mean, with worked examples:
+[records](records.md).
 
-**Schema version {version}.** Every published data set and result names it in its manifest (`schema_version`), and all tables share it. A folder with another version is refused, with the remedy: prepared data is made again
-from its sources by `ml4t-backtest prepare`, a result by `ml4t-backtest run` of its configuration. The number grows when a column changes its name, type or meaning; a column that is only added does not change it.
+**Schema version {version}.** Every published data set and result names it in its manifest (`schema_version`), and all
+tables share it. A folder with another version is refused, with the remedy: prepared data is made again from its
+sources by `ml4t-backtest prepare`, a result by `ml4t-backtest run` of its configuration. The number grows when a
+column changes its name, type or meaning; a column that is only added does not change it.
 
-Columns called `NAME` below stand for each signal, indicator or context column of a data set. Tables may have further columns. No rule is sampled: each is checked on every row.
+Columns called `NAME` below stand for each signal, indicator or context column of a data set. Tables may have further
+columns. No rule is sampled: each is checked on every row.
 """
 _NAME = ("NAME",)
 
