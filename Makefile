@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Of the benchmarks: quick or full.
 SIZE ?= quick
 
-.PHONY: demo ui test test-long parity mutants bench bench-peers bench-guard clean help
+.PHONY: demo ui test test-long docs parity mutants bench bench-peers bench-guard clean help
 
 help:
 	@echo "make demo       install into $(VENV) and run the whole pipeline on the embedded sample"
 	@echo "make ui         the Dagster UI on http://127.0.0.1:3000"
 	@echo "make test       lint, types, tests, doctests, Dagster definitions"
 	@echo "make test-long  the long runs too"
+	@echo "make docs       the pages as a site under docs/_build, every warning an error"
 	@echo "make mutants    plant small defects, and count those that the tests notice"
 	@echo "make bench      how fast it is: loop, strategies, growth, memory; SIZE=full for the whole, which takes an hour"
 	@echo "make bench-peers  the same orders in six other engines, in turns with ours; SIZE=full takes hours"
@@ -36,6 +37,10 @@ test: $(VENV)/.installed-dev
 test-long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 parity: $(VENV)/.installed-dev
 	PYTHONPATH=ml4t_backtest_tests $(BIN)/python -m parity.run
 
@@ -53,7 +58,7 @@ mutants: $(VENV)/.installed-dev
 	cd ml4t_backtest_tests && PYTHONPATH=.. ../$(BIN)/python -m mutation.run
 
 clean:
-	rm -rf $(VENV) .runs .parity .benchmarks build dist
+	rm -rf $(VENV) .runs .parity .benchmarks build dist docs/_build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -65,3 +70,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable ".[dagster,dev]"
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[docs]"
+	@touch $@

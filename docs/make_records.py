@@ -123,12 +123,14 @@ def example(name: str) -> Rows:
 def blocks() -> dict[str, str]:
     """Return every generated block of the page, by its name."""
     found = {f"columns of {name}": columns_table(schema) for name, schema in result_schemas().items()}
-    found["order reasons"] = _table(
+    found["order reasons"] = markdown_table(
         ("reason", "meaning"), [(f"`{code}`", text) for code, text in ORDER_REASONS.items()]
     )
     for name in EXAMPLES:
         rows = example(name)
-        found[f"example: {name}"] = _table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])
+        found[f"example: {name}"] = markdown_table(
+            list(rows[0]), [[_cell(value) for value in row.values()] for row in rows]
+        )
     return found
 
 
@@ -137,8 +139,9 @@ def columns_table(schema: pa.DataFrameSchema) -> str:
     rows = []
     for name, column in schema.columns.items():
         about = column.metadata or {}
-        rows.append((f"`{name}`", _type(column.dtype.type), about["unit"], column.description, about["null_when"]))
-    return _table(("column", "type", "unit", "meaning", "null"), rows)
+        null = about.get("null_when") or ("where there is none" if column.nullable else "")
+        rows.append((f"`{name}`", _type(column.dtype.type), about.get("unit", ""), column.description, null))
+    return markdown_table(("column", "type", "unit", "meaning", "null"), rows)
 
 
 def rewritten(page: str) -> str:
@@ -164,7 +167,8 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of a page."""
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -27,6 +27,11 @@ class Violation:
         count: Number of offenders.
         samples: The first five offenders, as text.
         hint: What to do about it.
+
+    >>> print(Violation("E-PX-HILO", "prices", "high is below low", row=3, hint="repair the source"))
+    E-PX-HILO prices: high is below low (1 found)
+      first: row 3
+      do: repair the source
     """
 
     code: str
@@ -65,7 +70,11 @@ class Violation:
 
 
 class BacktestError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    >>> issubclass(SignalTimingError, BacktestError)
+    True
+    """
 
 
 class DataValidationError(BacktestError, ValueError):
@@ -73,6 +82,10 @@ class DataValidationError(BacktestError, ValueError):
 
     Attributes:
         violations: Every rule broken, in the order of the checks.
+
+    >>> error = DataValidationError([Violation("E-PX-HILO", "prices", "high is below low")])
+    >>> [violation.code for violation in error.violations]
+    ['E-PX-HILO']
     """
 
     def __init__(self, violations: Sequence[Violation]) -> None:
@@ -81,24 +94,60 @@ class DataValidationError(BacktestError, ValueError):
 
 
 class SignalTimingError(DataValidationError):
-    """A signal or context value was used before it was known."""
+    """A signal or context value was used before it was known.
+
+    See docs/concepts/signal_timing.md.
+
+    >>> issubclass(SignalTimingError, ValueError)
+    True
+    """
 
 
 class CorruptDatasetError(BacktestError):
-    """A stored data set or file is damaged or incomplete, or is no data set at all."""
+    """A stored data set or file is damaged or incomplete, or is no data set at all.
+
+    >>> from ml4t_backtest import read_result
+    >>> read_result("no_such_run")
+    Traceback (most recent call last):
+    ml4t_backtest.errors.CorruptDatasetError: ...
+    """
 
 
 class ConfigError(BacktestError, ValueError):
-    """A configuration is wrong; the text lists every mistake with file, key, value and what is allowed."""
+    """A configuration is wrong; the text lists every mistake with file, key, value and what is allowed.
+
+    See docs/guides/configuration.md.
+
+    >>> from ml4t_backtest import BacktestEngine, PolarsDataFeed, Strategy
+    >>> BacktestEngine([], Strategy(), initial_capital=-1.0)
+    Traceback (most recent call last):
+    ml4t_backtest.errors.ConfigError: initial_capital must be a positive finite number, got -1.0
+    """
 
 
 class StrategyError(BacktestError):
-    """A strategy, or a cost model of the user's, is built wrongly, misuses the engine, or raised."""
+    """A strategy, or a cost model of the user's, is built wrongly, misuses the engine, or raised.
+
+    >>> from ml4t_backtest import Strategy
+    >>> Strategy().buy("A", 10)
+    Traceback (most recent call last):
+    ml4t_backtest.errors.StrategyError: a strategy can order and look at its account only while an engine runs it
+    """
 
 
 class UnsafePathError(BacktestError):
-    """A name would escape its folder or is not portable as a file name."""
+    """A name would escape its folder or is not portable as a file name.
+
+    >>> from ml4t_backtest.data.safe_path import safe_path
+    >>> safe_path("runs", "../elsewhere")
+    Traceback (most recent call last):
+    ml4t_backtest.errors.UnsafePathError: ...
+    """
 
 
 class AccountingError(BacktestError):
-    """An identity of the records does not hold: a defect of the engine, never of its input."""
+    """An identity of the records does not hold: a defect of the engine, never of its input.
+
+    >>> issubclass(AccountingError, BacktestError)
+    True
+    """

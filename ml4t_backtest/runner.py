@@ -82,6 +82,9 @@ def run_backtest(
         ConfigError: The configuration is wrong; all mistakes at once.
         DataValidationError: The data is; all violations at once.
         StrategyError: The strategy raised.
+
+    >>> print(run_backtest("simple_ml_strategy"))
+    BacktestResult(172 trades, 340 fills, final equity 1,328,560.07)
     """
     loaded = config if isinstance(config, BacktestConfig) else load_config(config)
     if output_root is not None:

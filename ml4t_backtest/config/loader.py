@@ -37,6 +37,9 @@ def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()
 
     Raises:
         ConfigError: With one line per mistake: file, line, key, what was found, what is allowed.
+
+    >>> load_config("simple_ml_strategy").backtest.initial_capital
+    1000000.0
     """
     path = find_config(name_or_path)
     return _backtest(read_document(path), path.stem, allowed_modules)

@@ -57,6 +57,12 @@ class MarketEvent(_Fields):
         signals: Signal name -> value known at the decision (None where there is none); NAME_is_new tells whether
             this is the first bar that shows it.
         context: Context name -> value known at the decision.
+
+    >>> from datetime import UTC
+    >>> bar = {"open": 10.0, "high": 11.0, "low": 9.5, "close": 10.5, "volume": 1_000.0}
+    >>> event = MarketEvent(datetime(2024, 1, 2, 21, tzinfo=UTC), "A", bar, {"prediction": 0.6}, {"rsi_14": None}, {})
+    >>> event.close, event.signals["prediction"], event.indicators["rsi_14"]
+    (10.5, 0.6, None)
     """
 
     __slots__ = ()

@@ -13,6 +13,10 @@ class Position(NamedTuple):
         quantity: Shares, negative when short, 0 when flat.
         average_price: Average fill price of the shares held, 0 when flat.
         market_price: Last close seen of the symbol; None before its first bar.
+
+    >>> held = Position("A", 10.0, average_price=98.0, market_price=100.0)
+    >>> held.market_value, held.unrealized_pnl, bool(Position("B"))
+    (1000.0, 20.0, False)
     """
 
     symbol: str

@@ -29,6 +29,9 @@ class OrderView:
         reason: Code of a rejection, cut, cancellation or expiry, or None.
         decision_timestamp: When it was decided, UTC; of a protective order that of its entry.
         last_timestamp: Slice of its last change, UTC.
+
+    >>> "limit" in OrderView.__slots__ and "reason" in OrderView.__slots__
+    True
     """
 
     order_id: int
@@ -84,6 +87,9 @@ class FillView:
         slippage: Account currency, >= 0.
         timestamp: Slice of the fill, UTC.
         fill_instant: When it happened, UTC; the slice's close where only the bar is known.
+
+    >>> "raw_price" in FillView.__slots__
+    True
     """
 
     fill_id: int

@@ -59,6 +59,9 @@ class DataFeed(Protocol):
 
     Rows have at least `symbol, open, high, low, close, volume`, one row per symbol. A column `open_instant` tells
     when a bar opened; without it a bar is taken to open when the slice before was complete.
+
+    >>> isinstance([], DataFeed)  # a list of slices will do
+    True
     """
 
     def __iter__(self) -> Iterator[Slice]:
@@ -72,6 +75,16 @@ class PolarsDataFeed:
     Prepared data (see `DataPreparer`) is read lazily: one chunk is in memory at a time. Raw frames are prepared first,
     in memory. One `group_by` per chunk finds the slices, then each is a zero-copy `DataFrame.slice`: 7 microseconds
     a timestamp where filtering the whole frame takes 59,500 (3 million rows, 250 symbols).
+
+    See docs/guides/preparing_data.md and docs/concepts/signal_timing.md.
+
+    >>> from ml4t_backtest.data.synthetic import random_bars
+    >>> feed = PolarsDataFeed(random_bars(2, 3), signal_columns=["prediction"])
+    >>> for timestamp, asset_batch, context in feed:
+    ...     print(timestamp.date(), asset_batch["symbol"].to_list())
+    2020-01-02 ['S0000', 'S0001']
+    2020-01-03 ['S0000', 'S0001']
+    2020-01-06 ['S0000', 'S0001']
     """
 
     @naming_files

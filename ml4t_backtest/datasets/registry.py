@@ -61,7 +61,11 @@ class DatasetInfo:
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """Return every embedded data set, sorted by name."""
+    """Return every embedded data set, sorted by name.
+
+    >>> [found.name for found in list_datasets()]
+    ['us_tech_daily']
+    """
     return [_read_info(found.parent) for found in sorted(_HOME.glob(f"*/{_PROVENANCE}"))]
 
 

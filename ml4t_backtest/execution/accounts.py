@@ -71,7 +71,11 @@ class Account(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CashAccount:
-    """Buys with the cash it has and never sells short."""
+    """Buys with the cash it has and never sells short.
+
+    >>> CashAccount().allows_short
+    False
+    """
 
     model: Literal["cash"] = "cash"
 
@@ -108,6 +112,12 @@ class MarginAccount:
         maintenance_long: Equity needed to keep long positions, a fraction of their value.
         maintenance_short: Equity needed to keep short positions, a fraction of their value.
         borrow_rate: Fee on short value, a fraction per year of 365 days.
+
+    >>> MarginAccount(initial=0.4, borrow_rate=0.02).allows_short
+    True
+    >>> MarginAccount(initial=1.5)
+    Traceback (most recent call last):
+    ValueError: initial is a fraction in (0, 1], got 1.5
     """
 
     initial: float = 0.50

@@ -15,7 +15,11 @@ from typing import Literal, Protocol, runtime_checkable
 
 @runtime_checkable
 class CommissionModel(Protocol):
-    """Anything that prices an order. The charge must not fall when quantity and notional grow."""
+    """Anything that prices an order. The charge must not fall when quantity and notional grow.
+
+    >>> isinstance(PerShareCommission(), CommissionModel)
+    True
+    """
 
     def charge(self, quantity: float, notional: float) -> float:
         """Return the commission in account currency, >= 0.
@@ -29,7 +33,11 @@ class CommissionModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoCommission:
-    """Trades are free: `0`."""
+    """Trades are free: `0`.
+
+    >>> NoCommission().charge(100.0, 5_000.0)
+    0.0
+    """
 
     model: Literal["none"] = "none"
 
@@ -46,6 +54,9 @@ class PercentageCommission:
 
     Attributes:
         rate: Fraction of the notional in [0, 1); 0.001 is 10 basis points.
+
+    >>> PercentageCommission(0.001).charge(100.0, 5_000.0)
+    5.0
     """
 
     rate: float = 0.001
@@ -70,6 +81,11 @@ class PerShareCommission:
     Attributes:
         per_share: Account currency per share, >= 0.
         minimum: Account currency per order, >= 0.
+
+    >>> PerShareCommission(0.005, minimum=1.0).charge(100.0, 5_000.0)
+    1.0
+    >>> PerShareCommission(0.005, minimum=1.0).charge(1_000.0, 50_000.0)
+    5.0
     """
 
     per_share: float = 0.005
@@ -93,6 +109,9 @@ class PerOrderCommission:
 
     Attributes:
         amount: Account currency, >= 0.
+
+    >>> PerOrderCommission(2.5).charge(100.0, 5_000.0)
+    2.5
     """
 
     amount: float = 1.0
@@ -116,6 +135,9 @@ class TieredCommission:
     Attributes:
         tiers: Pairs (upper bound of the slice, rate) with rising bounds; what lies above the last bound pays the last
             rate. Account currency and fractions in [0, 1).
+
+    >>> TieredCommission(((10_000.0, 0.001), (100_000.0, 0.0005))).charge(100.0, 20_000.0)  # 10 + 5
+    15.0
     """
 
     tiers: tuple[tuple[float, float], ...] = ((10_000.0, 0.001), (100_000.0, 0.0005))

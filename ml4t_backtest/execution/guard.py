@@ -24,6 +24,10 @@ class PositionRules:
         stop_loss_atr: Distance of the stop in average true ranges at the decision.
         take_profit_atr: Distance of the target in average true ranges at the decision.
         atr_column: Indicator column that holds the average true range, account currency per share.
+
+    >>> PositionRules(stop_loss_percent=5.0)
+    Traceback (most recent call last):
+    ValueError: stop_loss_percent must be a number above 0 and below 1, got 5.0
     """
 
     stop_loss_percent: float | None = None
@@ -79,6 +83,9 @@ class PortfolioLimits:
         max_drawdown: Fall of equity from its highest close, a fraction; reaching it closes everything for good.
         max_daily_loss: Fall of equity since the last session, a fraction; reaching it closes everything, and what is
             decided in that session opens nothing.
+
+    >>> PortfolioLimits(max_positions=20, max_weight=0.1).max_drawdown is None
+    True
     """
 
     max_positions: int | None = None

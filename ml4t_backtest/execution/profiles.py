@@ -59,6 +59,11 @@ class Profile:
         on_insufficient_cash: What happens to orders that money does not cover, unless configured.
         waives: Invariants of ours that do not hold under the profile.
         not_reproduced: What the engine does that the profile does not.
+
+    See docs/concepts/profiles.md.
+
+    >>> PROFILES["zipline@3"].fill_at
+    'next_close'
     """
 
     name: str = _RULES_OF_OURS

@@ -21,6 +21,9 @@ class SlippageModel(Protocol):
 
     Slippage is a cost: the answer is never better than the raw price. A limit order never fills worse than its limit,
     whatever the model says.
+
+    >>> isinstance(PercentageSlippage(0.001), SlippageModel)
+    True
     """
 
     def fill_price(self, raw_price: float, signed_quantity: float, volume: float) -> float:
@@ -36,7 +39,11 @@ class SlippageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoSlippage:
-    """Fills at the raw price: `raw`. For comparisons, and for prices that are quotes already."""
+    """Fills at the raw price: `raw`. For comparisons, and for prices that are quotes already.
+
+    >>> NoSlippage().fill_price(100.0, 10.0, 5_000.0)
+    100.0
+    """
 
     model: Literal["none"] = "none"
 
@@ -53,6 +60,9 @@ class PercentageSlippage:
 
     Attributes:
         rate: Fraction of the raw price in [0, 1); 0.0005 is 5 basis points.
+
+    >>> PercentageSlippage(0.001).fill_price(100.0, -10.0, 5_000.0)
+    99.9
     """
 
     rate: float = 0.0005
@@ -75,6 +85,9 @@ class FixedSlippage:
 
     Attributes:
         amount: Account currency per share, >= 0. A sell never receives less than nothing.
+
+    >>> FixedSlippage(0.05).fill_price(100.0, 10.0, 5_000.0)
+    100.05
     """
 
     amount: float = 0.01
@@ -97,6 +110,9 @@ class SpreadSlippage:
 
     Attributes:
         spread: Distance from bid to ask, account currency per share, >= 0.
+
+    >>> SpreadSlippage(0.5).fill_price(100.0, 10.0, 5_000.0)
+    100.25
     """
 
     spread: float = 0.02
@@ -120,6 +136,9 @@ class VolumeShareSlippage:
 
     Attributes:
         impact: Fraction of the price at a share of 1, >= 0; Zipline's default is 0.1.
+
+    >>> VolumeShareSlippage(0.1).fill_price(100.0, 500.0, 5_000.0)  # 0.1 x 0.1^2 = 0.1 %
+    100.1
     """
 
     impact: float = 0.1

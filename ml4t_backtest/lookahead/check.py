@@ -54,6 +54,16 @@ def check_lookahead(
         ConfigError: Nothing to check, or the pipeline is none or gives different answers to the same data.
         StrategyError: The pipeline or the strategy raised on the data as it is.
         DataValidationError: A source breaks a rule.
+
+    See docs/concepts/look_ahead.md.
+
+    >>> import polars as pl
+    >>> from ml4t_backtest.data.synthetic import random_bars
+    >>> def peeks(prices):
+    ...     return prices.select("timestamp", "symbol", signal=pl.col("close").shift(-1).over("symbol"))
+    >>> bars = random_bars(1, 60).drop(pl.selectors.starts_with("prediction", "decision"))
+    >>> check_lookahead(pipeline=peeks, inputs={"prices": bars}, cuts=2).leaked_columns
+    ('signal',)
     """
     _require_sense(config, pipeline, inputs, strategy, cuts)
     experiments: list[Experiment] = []

@@ -30,6 +30,10 @@ class Leak:
         how: What was done to the future, or what the column was found to be.
         rows: Number of rows concerned.
         future: What came after the cut; None for delivered data.
+
+    >>> leak = Leak("pipeline", "signals", "score", None, "A", None, 0.5, 0.7, "raised", 3)
+    >>> leak.cells()[0]
+    'signals.score'
     """
 
     stage: Stage
@@ -65,6 +69,10 @@ class LookaheadReport:
         leaks: The first leak of each column, the earliest first.
         checked: What was looked at, in sentences.
         notes: What could not be looked at, or is odd without being a leak.
+
+    >>> report = LookaheadReport(leaks=(), checked=("signals, at 12 moments",))
+    >>> report.is_clean, report.verdict()
+    (True, 'nothing looked ahead')
     """
 
     leaks: tuple[Leak, ...]

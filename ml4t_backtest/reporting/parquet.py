@@ -57,6 +57,14 @@ def read_result(path: str | Path) -> BacktestResult:
 
     Raises:
         CorruptDatasetError: The folder holds no complete result, or a file differs from its manifest.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from ml4t_backtest import run_backtest
+    >>> result = run_backtest("simple_ml_strategy")
+    >>> with TemporaryDirectory() as folder:
+    ...     version = result.write(f"{folder}/my_run")
+    ...     read_result(f"{folder}/my_run").differences(result)
+    []
     """
     version = resolve_version(path)
     manifest = read_manifest(version)

@@ -34,6 +34,13 @@ class BacktestResult:
         initial_capital: Account currency.
         facts: Small values about the run: rows checked, symbols, span, notes of the feed, configuration.
         data_quality: What was found in the data that is no error.
+
+    See docs/concepts/records.md and docs/concepts/schemas.md.
+
+    >>> from ml4t_backtest import run_backtest
+    >>> result = run_backtest("simple_ml_strategy")
+    >>> result.trades["status"].value_counts().sort("count").rows()
+    [('open', 4), ('closed', 168)]
     """
 
     trades: pl.DataFrame

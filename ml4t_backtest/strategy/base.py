@@ -40,6 +40,8 @@ CallbackMode = Literal["batch", "symbol"]
 class Strategy:
     """Decides on orders. Override exactly one of `on_timestamp_batch` and `on_market_data`.
 
+    See docs/guides/strategy_modes.md and docs/guides/orders_and_sizing.md.
+
     >>> class BuyAndHold(Strategy):
     ...     def on_market_data(self, event):
     ...         if not self.get_position(event.symbol):

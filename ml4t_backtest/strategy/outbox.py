@@ -109,4 +109,7 @@ class NotRunning:
     """Stands where account and outbox will be, and says so when a strategy reaches for them too early."""
 
     def __getattr__(self, name: str) -> Any:
+        # What Python and its tools ask any object for is no order.
+        if name.startswith("__"):
+            raise AttributeError(name)
         raise StrategyError("a strategy can order and look at its account only while an engine runs it")
