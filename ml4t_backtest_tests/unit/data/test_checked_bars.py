@@ -10,7 +10,6 @@ import pytest
 
 from ml4t_backtest import CorruptDatasetError, PolarsDataFeed
 from ml4t_backtest.core.schemas import asset_data_schema
-from ml4t_backtest.data import checked_bars
 from ml4t_backtest.data.checked_bars import check_bars
 from ml4t_backtest.data.prepared import PreparedData
 
@@ -43,10 +42,9 @@ def test_a_key_that_repeats_is_found_in_whatever_part_it_lies(
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5])
-def test_slices_that_are_merged_now_and_then_are_the_same(
-    at_once: int, prepared: PreparedData, violations_of: Any, monkeypatch: pytest.MonkeyPatch
+def test_bars_by_symbol_have_the_same_slices_and_no_key_twice(
+    at_once: int, prepared: PreparedData, violations_of: Any
 ) -> None:
-    monkeypatch.setattr(checked_bars, "_SLICES", 2)
     by_symbol = rows_of(prepared).sort("symbol", "timestamp")
     bars = check_bars(by_symbol.lazy(), SCHEMA, file=None, at_once=at_once)
     closes = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)]
