@@ -137,8 +137,8 @@ def slices_of(part: pl.DataFrame) -> pl.DataFrame:
 
 
 def slice_runs(part: pl.DataFrame) -> list[SliceRun]:
-    """Return the slices of rows in any order as one run."""
-    slices = slices_of(part).sort("timestamp")
+    """Return the slices of rows in any order as one run; a row without a timestamp is in none of them."""
+    slices = slices_of(part.drop_nulls("timestamp")).sort("timestamp").fill_null(strategy="zero")
     stamps, decided = (instants(slices[name]).to_numpy() for name in ("timestamp", "decision_instant"))
     return [(stamps, decided, slices["rows"].cast(pl.Int64).to_numpy())]
 
