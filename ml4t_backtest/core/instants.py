@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ml4t_backtest.errors import ConfigError
@@ -59,3 +61,12 @@ def span_microseconds(span: str) -> int:
 def instants(column: pl.Series) -> pl.Series:
     """Return a datetime series as Int64 microseconds since 1970 UTC."""
     return column.cast(UTC_MICROSECONDS).cast(pl.Int64)
+
+
+def as_moments(name: str, microseconds: npt.NDArray[np.int64]) -> pl.Series:
+    """Return microseconds since 1970 UTC as a datetime series.
+
+    >>> as_moments("t", np.array([1_000_000])).dt.to_string("iso").item()
+    '1970-01-01 00:00:01.000000+00:00'
+    """
+    return pl.Series(name, microseconds.view("datetime64[us]")).dt.replace_time_zone("UTC")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from ml4t_backtest.core.instants import as_moments
 from ml4t_backtest.data.batches import batches
 from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
-from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, as_instants, slices_of
+from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, slice_runs, slices_of
+from ml4t_backtest.data.slice_counts import SliceCounts
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations
 from ml4t_backtest.errors import Violation
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 _SAMPLES = 5
 # Two columns or eight of so many times the rows of a part are no larger than that part.
 _KEYS, _BARS = 16, 4
-# So many slices are put together before they are merged with those before.
-_SLICES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def check_bars(
     if not first:
         raise_violations(find_violations(collect(rows, file=file), schema, file=file))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
-    bars = CheckedBars(rows, walk.slices.merged().drop("parts"), walk.symbols())
+    bars = CheckedBars(rows, walk.slices.frame().drop("is_torn"), walk.symbols())
     if inspector is not None:
         names = walk.codes.names
         inspector.look()
@@ -108,7 +108,7 @@ class _Walk:
     def __init__(self, quick: QuickCheck, schema: pa.DataFrameSchema, file: str | None) -> None:
         self.codes = SymbolCodes()
         self.found: list[list[Violation]] = []
-        self.slices = _Slices()
+        self.slices = SliceCounts()
         self._spans = Spans()
         self._quick, self._schema, self._file = quick, schema, file
         self._starts: list[int] = []
@@ -130,15 +130,16 @@ class _Walk:
             if any(violation.row is None for violation in broken):
                 raise_violations(broken)
             self.found += [broken] if broken else []
+        for run in slice_runs(part) if index is None else index.slices:
+            self.slices.add(*run, len(self._starts))
         self._starts.append(first)
-        self.slices.add(slices_of(part) if index is None else index.slices)
         self._follow(index)
         return index
 
     def symbols(self) -> pl.DataFrame:
         """Return `symbol`, `first`, `last` (timestamps), ascending, where no key is broken."""
         symbols = pl.Series("symbol", self.codes.names, dtype=pl.String)
-        spans = as_instants("first", self._spans.first), as_instants("last", self._spans.last)
+        spans = as_moments("first", self._spans.first), as_moments("last", self._spans.last)
         return pl.DataFrame([symbols, *spans]).sort("symbol")
 
     def _new_symbols_hold(self) -> bool:
@@ -162,32 +163,8 @@ class _Walk:
         """Yield the keys that repeat in another part than the one they stood in first."""
         if self._by_time or self._by_symbol:
             return
-        torn = self.slices.merged().filter(pl.col("parts") > 1)
+        torn = self.slices.frame().filter("is_torn")
         yield from _repeats_across(rows, torn, pl.Series(self._starts), self._file, _KEYS * at_once)
-
-
-class _Slices:
-    """The slices of some parts, merged now and then: bars by symbol have as many in each part as that has rows."""
-
-    def __init__(self) -> None:
-        self._merged: list[pl.DataFrame] = []
-        self._added: list[pl.DataFrame] = []
-        self._room = _SLICES
-
-    def add(self, slices: pl.DataFrame) -> None:
-        """Take in the slices of a part, as `slices_of` returns them."""
-        self._added.append(slices)
-        self._room -= slices.height
-        if self._room < 0:
-            self._room = max(self.merged().height, _SLICES)
-
-    def merged(self) -> pl.DataFrame:
-        """Return `timestamp`, `decision_instant`, `rows`, `parts` (how many have rows of it), ascending."""
-        parts = [*self._merged, *(each.with_columns(parts=1) for each in self._added)]
-        together = pl.concat(parts).group_by("timestamp")
-        both = together.agg(pl.col("decision_instant").max(), pl.col("rows", "parts").sum()).sort("timestamp")
-        self._merged, self._added = [both], []
-        return both
 
 
 def _repeats_within(part: pl.DataFrame, schema: pa.DataFrameSchema) -> bool:

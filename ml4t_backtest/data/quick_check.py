@@ -65,29 +65,41 @@ class _Extremes:
     """
 
     def __init__(self, rules: _Rules, enclosed: Sequence[Sequence[str]]) -> None:
-        self._rules = [_holds(check, name) for name, check in rules]
+        names = dict.fromkeys(name for name, _ in rules)
+        self._rules = {name: [_holds(check, name) for of, check in rules if of == name] for name in names}
         # Where the rules of rows order columns, the outer ones tell the extremes of all.
-        self._outer = {name: (name, name) for name, _ in rules}
-        for names in filter(None, enclosed):
-            self._outer |= dict.fromkeys(names, (names[0], names[-1]))
+        outer = {name: (name, name) for name in names}
+        for ordered in filter(None, enclosed):
+            outer |= dict.fromkeys(ordered, (ordered[0], ordered[-1]))
+        self._outer = {name: outer[name] for name in names}
         least, greatest = (dict.fromkeys(ends[side] for ends in self._outer.values()) for side in (0, 1))
-        # A NaN is the greatest of all. The smallest is found in half the time without asking for it.
         self.asked = [pl.col(name).min().alias(f"least {name}") for name in least]
-        self.asked += [pl.col(name).nan_max().alias(f"greatest {name}") for name in greatest]
-        self._good = [_NO_NUMBERS] * len(self._outer)
+        # A NaN, greater than all in a comparison, is in the sum too: found in half the time that `nan_max` takes.
+        self.asked += [pl.col(name).max().alias(f"greatest {name}") for name in greatest]
+        self.asked += [pl.col(name).sum().is_nan().alias(f"NaN {name}") for name in greatest]
+        self._good = dict.fromkeys(names, _NO_NUMBERS)
 
     def hold(self, answers: Mapping[str, Any]) -> bool:
         """Return whether the rules hold; between two numbers for which they held before, they do."""
-        ends = [(answers[f"least {low}"], answers[f"greatest {high}"]) for low, high in self._outer.values()]
-        spans = [_NO_NUMBERS if None in pair else pair for pair in ends]
-        known = list(zip(spans, self._good, strict=True))
-        if all(good[0] <= low and high <= good[1] for (low, high), good in known):
-            return True
-        asked = pl.DataFrame(dict(zip(self._outer, ends, strict=True)), schema=dict.fromkeys(self._outer, pl.Float64))
-        if not asked.select(pl.all_horizontal(self._rules).all()).item():
+        if any(answers[f"NaN {high}"] for _, high in self._outer.values()):
             return False
-        self._good = [(min(low, good[0]), max(high, good[1])) for (low, high), good in known]
+        new = {}
+        for name, (low, high) in self._outer.items():
+            span, good = (answers[f"least {low}"], answers[f"greatest {high}"]), self._good[name]
+            if None not in span and not good[0] <= span[0] <= span[1] <= good[1]:
+                new[name] = span
+        if not self._hold_at(new):
+            return False
+        for name, (low, high) in new.items():
+            self._good[name] = min(low, self._good[name][0]), max(high, self._good[name][1])
         return True
+
+    def _hold_at(self, ends: Mapping[str, tuple[float, float]]) -> bool:
+        if not ends:
+            return True
+        rules = [rule for name in ends for rule in self._rules[name]]
+        asked = pl.DataFrame(dict(ends), schema=dict.fromkeys(ends, pl.Float64))
+        return bool(asked.select(pl.all_horizontal(rules).all()).item())
 
 
 def _holds(check: Any, name: str) -> pl.Expr:

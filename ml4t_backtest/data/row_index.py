@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from ml4t_backtest.core.instants import instants
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint32]
+# Timestamps that ascend, the latest decision instant of each slice, how many rows it has.
+SliceRun = tuple[Int64s, Int64s, Int64s]
 _LATEST = np.iinfo(np.int64).max
 # Symbols that do not repeat mostly fail to within so many rows.
 _GLANCE = 4_096
@@ -87,7 +90,7 @@ class RowIndex:
 
     Attributes:
         codes: Number of each row's symbol.
-        slices: As `slices_of` returns them.
+        slices: Its slices, in runs that ascend.
         outer: Positions of rows among which each symbol has its first and its last bar.
         by_time: Whether the rows are in strict (timestamp, symbol) order, and so no key repeats.
         by_symbol: Whether they are in strict (symbol, timestamp) order.
@@ -96,7 +99,7 @@ class RowIndex:
 
     codes: Codes
     stamps: Int64s
-    slices: pl.DataFrame
+    slices: list[SliceRun]
     outer: Int64s | slice
     by_time: bool
     by_symbol: bool
@@ -118,15 +121,14 @@ class RowIndex:
         ranks, later = known.ranks(codes[:shown]), later[: shown - 1]
         by_time = ascending and bool((later | (ranks[1:] > ranks[:-1])).all())
         by_symbol = not by_time and bool(((ranks[1:] > ranks[:-1]) | ((ranks[1:] == ranks[:-1]) & later)).all())
-        return cls(
-            codes,
-            stamps,
-            _slices_between(part, stamps[starts], starts, sizes) if ascending else slices_of(part),
-            # And where they repeat, the first and the last of each stand at the ends.
-            np.r_[:period, part.height - period : part.height] if repeating else slice(None),
-            by_time,
-            by_symbol,
-        )
+        decided = instants(part["decision_instant"]).to_numpy()
+        if ascending:
+            slices = [(stamps[starts], np.maximum.reduceat(decided, starts), sizes)]
+        else:
+            slices = _runs_by_symbol(stamps, decided) if by_symbol else slice_runs(part)
+        # Where symbols repeat, the first and the last of each stand at the ends.
+        outer = np.r_[:period, part.height - period : part.height] if repeating else slice(None)
+        return cls(codes, stamps, slices, outer, by_time, by_symbol)
 
 
 def slices_of(part: pl.DataFrame) -> pl.DataFrame:
@@ -134,13 +136,15 @@ def slices_of(part: pl.DataFrame) -> pl.DataFrame:
     return part.group_by("timestamp").agg(pl.col("decision_instant").max(), rows=pl.len())
 
 
-def _slices_between(part: pl.DataFrame, stamps: Int64s, starts: Int64s, sizes: Int64s) -> pl.DataFrame:
-    """Return the slices of rows in the order of time."""
-    decided = np.maximum.reduceat(instants(part["decision_instant"]).to_numpy(), starts)
-    rows = pl.Series("rows", sizes).cast(pl.get_index_type())
-    return pl.DataFrame([as_instants("timestamp", stamps), as_instants("decision_instant", decided), rows])
+def slice_runs(part: pl.DataFrame) -> list[SliceRun]:
+    """Return the slices of rows in any order as one run; a row without a timestamp is in none of them."""
+    slices = slices_of(part.drop_nulls("timestamp")).sort("timestamp").fill_null(strategy="zero")
+    stamps, decided = (instants(slices[name]).to_numpy() for name in ("timestamp", "decision_instant"))
+    return [(stamps, decided, slices["rows"].cast(pl.Int64).to_numpy())]
 
 
-def as_instants(name: str, microseconds: Int64s) -> pl.Series:
-    """Return microseconds since 1970 UTC as moments."""
-    return pl.Series(name, microseconds.view("datetime64[us]")).dt.replace_time_zone("UTC")
+def _runs_by_symbol(stamps: Int64s, decided: Int64s) -> list[SliceRun]:
+    """Return the rows of one symbol after the other, each of which ascends, as runs of slices of one row."""
+    edges = [0, *(np.flatnonzero(stamps[1:] <= stamps[:-1]) + 1).tolist(), len(stamps)]
+    ones = np.ones(len(stamps), dtype=np.int64)
+    return [(stamps[begin:end], decided[begin:end], ones[begin:end]) for begin, end in pairwise(edges)]

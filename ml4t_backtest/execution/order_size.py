@@ -51,6 +51,9 @@ class OrderSize:
             mark: Its last close; needed for all but explicit quantities.
             equity: Of the account; needed for fractions of it.
         """
+        if _needs_price(request) and mark <= 0.0:
+            # Money buys no number of shares that have no price, or of which one is paid to take them.
+            return Size(0.0, request.closes, request.side == "buy", ("no_price", f"last close {mark:.6g}"))
         wanted = _wanted(request, mark, equity)
         if request.sizing not in TARGETS:
             quantity = self._in_lots(wanted, held)
@@ -77,9 +80,14 @@ class OrderSize:
         return closing + self.rounded(wanted - closing)
 
 
+def _needs_price(request: OrderRequest) -> bool:
+    """Return whether a request asks for money's worth of shares; to hold none takes no price."""
+    return request.sizing not in ("quantity", "target_quantity") and request.amount != 0.0
+
+
 def _wanted(request: OrderRequest, mark: float, equity: float) -> float:
     """Return the shares asked for: to trade for plain orders, to hold for targets."""
-    if request.sizing in ("quantity", "target_quantity"):
+    if not _needs_price(request):
         return request.amount
     money = request.amount if request.sizing == "target_value" else request.amount * equity
     return money / mark
@@ -90,4 +98,4 @@ def _too_small(request: OrderRequest, trade: float, held: float, mark: float, eq
     if request.closes:
         return False
     near = equity > 0.0 and abs(held * mark / equity - request.amount) <= request.tolerance
-    return abs(trade) * mark < request.minimum_value or (near and request.tolerance > 0.0)
+    return abs(trade * mark) < request.minimum_value or (near and request.tolerance > 0.0)

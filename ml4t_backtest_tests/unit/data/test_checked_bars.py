@@ -10,7 +10,6 @@ import pytest
 
 from ml4t_backtest import CorruptDatasetError, PolarsDataFeed
 from ml4t_backtest.core.schemas import asset_data_schema
-from ml4t_backtest.data import checked_bars
 from ml4t_backtest.data.checked_bars import check_bars
 from ml4t_backtest.data.prepared import PreparedData
 
@@ -42,11 +41,21 @@ def test_a_key_that_repeats_is_found_in_whatever_part_it_lies(
     assert "row 4" in str(violation)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
-def test_slices_that_are_merged_now_and_then_are_the_same(
-    at_once: int, prepared: PreparedData, violations_of: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at_once", [1, 2, 3, 1_000])
+@pytest.mark.parametrize("null", ["timestamp", "decision_instant"])
+def test_a_null_instant_hides_no_key_that_repeats(
+    null: str, at_once: int, prepared: PreparedData, violations_of: Any
 ) -> None:
-    monkeypatch.setattr(checked_bars, "_SLICES", 2)
+    rows = rows_of(prepared)
+    twice = pl.concat([rows, rows[1:2]]).with_columns(pl.when(pl.int_range(pl.len()) != 4).then(null))
+    found = violations_of(check_bars, twice.lazy(), SCHEMA, file=None, at_once=at_once)
+    assert [(violation.code, violation.row) for violation in found] == [("E-TS-NULL", 4), ("E-KEY-DUP", 6)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_bars_by_symbol_have_the_same_slices_and_no_key_twice(
+    at_once: int, prepared: PreparedData, violations_of: Any
+) -> None:
     by_symbol = rows_of(prepared).sort("symbol", "timestamp")
     bars = check_bars(by_symbol.lazy(), SCHEMA, file=None, at_once=at_once)
     closes = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)]

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes
+from ml4t_backtest.data.slice_counts import SliceCounts
 
 START, MINUTE = datetime(2024, 1, 2, tzinfo=UTC), timedelta(minutes=1)
 UTC_US = pl.Datetime("us", "UTC")
@@ -55,7 +56,11 @@ def test_order_slices_and_symbols_are_those_of_the_rows(keys: Keys, late: int) -
     assert index.by_symbol == (not index.by_time and all(one[::-1] < other[::-1] for one, other in pairwise(keys)))
     minutes = {tick: sum(other == tick for other, _ in keys) for tick, _ in keys}
     expected = [(START + t * MINUTE, START + (t + late * (t % 3 == 0)) * MINUTE, n) for t, n in sorted(minutes.items())]
-    assert index.slices.sort("timestamp").rows() == expected
+    counts = SliceCounts()
+    for run in index.slices:
+        counts.add(*run, 0)
+    assert counts.frame().drop("is_torn").rows() == expected
+    assert not counts.frame()["is_torn"].any()
     spans.see(index.codes[index.outer], index.stamps[index.outer])
     for code, name in enumerate(codes.names):
         ticks = [tick for tick, symbol in keys if symbol == name]
@@ -71,3 +76,27 @@ def test_symbols_keep_their_numbers_from_part_to_part() -> None:
     assert second.codes.tolist() == [2, 1, 0] * 3
     assert codes.names == ["B", "A", "C"]
     assert codes.ranks(second.codes[:3]).tolist() == [3, 1, 2]
+
+
+_parts = st.lists(st.one_of(_keys, _rounds, _keys.map(sorted)).filter(bool), min_size=1, max_size=6)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(_parts, st.integers(0, 1))
+def test_slices_of_many_parts_are_counted_together(parts: list[Keys], late: int) -> None:
+    """Also by symbol, where each has runs of its own; a slice is torn if several parts have rows of it."""
+    for keys in (parts, [sorted(part, key=lambda key: key[::-1]) for part in parts]):
+        counts, codes = SliceCounts(), SymbolCodes()
+        for number, part in enumerate(keys):
+            for run in RowIndex.of(frame(part, late), codes).slices:
+                counts.add(*run, number)
+        together = [tick for part in keys for tick, _ in part]
+        assert counts.frame().select("timestamp", "decision_instant", "rows", "is_torn").rows() == [
+            (
+                START + tick * MINUTE,
+                START + (tick + late * (tick % 3 == 0)) * MINUTE,
+                together.count(tick),
+                sum(tick in {other for other, _ in part} for part in keys) > 1,
+            )
+            for tick in sorted(set(together))
+        ]
