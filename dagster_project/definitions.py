@@ -13,8 +13,13 @@ from dagster_project.defs.resources import output_root, resources
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([raw, validated, prepared, backtest, reports, benchmarks]),
     jobs=[jobs.prepare_data, jobs.run_backtests, jobs.run_benchmarks],
-    schedules=[schedules.daily_refresh],
-    sensors=[schedules.backtests_after_data],
+    schedules=[schedules.daily_refresh, schedules.monthly_revalidation],
+    sensors=[
+        schedules.backtests_after_data,
+        schedules.changed_configs,
+        schedules.dead_runs,
+        schedules.failed_runs,
+    ],
     resources=resources(output_root()),
     # A step in a process of its own costs seconds; runs go side by side instead.
     executor=dg.in_process_executor,

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.caretaker import fail_dead_runs
 from dagster_project.definitions import defs
-from dagster_project.defs.reports import published_run
 from dagster_project.defs.resources import resources
-from dagster_project.partitions import config_of, dataset_key
 from dagster_project.ui import prepare_home
 from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
+from ml4t_backtest.pipeline.published_run import published_run
 
 USER_ERROR = 2
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -75,7 +76,7 @@ def materialize_all(
 def _summary(configs: Sequence[str], root: Path, checks: Sequence[dg.AssetCheckEvaluation]) -> Summary:
     from ml4t_backtest.reporting.tearsheet import summary_rows
 
-    store = resources(root)["store"]
+    store = resources(root)["store"].shelf
     per_table = [check.metadata["rows_checked"].value for check in checks if check.check_name == "schema"]
     return Summary(
         figures={key: summary_rows(published_run(store, key)[0]) for key in configs},
@@ -91,6 +92,7 @@ def main(config: str, output_root: str) -> int:
     home = prepare_home(Path(output_root))
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
+            fail_dead_runs(instance)
             summary = materialize_all([config], output_root, instance, announce=_say)
     except (BacktestError, dg.Failure) as error:
         _say(getattr(error, "description", None) or f"{type(error).__name__}: {error}")

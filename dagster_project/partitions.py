@@ -8,68 +8,17 @@ from __future__ import annotations
 
 import dagster as dg
 
-from ml4t_backtest.config import (
-    BacktestConfig,
-    DatasetConfig,
-    config_names,
-    dataset_names,
-    load_config,
-    load_dataset_config,
-)
-from ml4t_backtest.config.fields import check_safe_name
-from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.config import config_names, dataset_names
+from ml4t_backtest.pipeline.partition_names import dataset_keys_by_config
 
-
-def config_of(key: str) -> BacktestConfig:
-    """Return the configuration behind a partition key.
-
-    Raises:
-        ConfigError: The key is no safe name, or the configuration is wrong.
-    """
-    return load_config(check_safe_name(key, "partition key"))
-
-
-def dataset_of(key: str) -> DatasetConfig:
-    """Return the data set behind a partition key: one of its own file, or the one described inside a configuration.
-
-    Raises:
-        ConfigError: The key is no safe name, or the configuration is wrong.
-    """
-    check_safe_name(key, "partition key")
-    if key not in dataset_names() and key in config_names():
-        return config_of(key).dataset
-    return load_dataset_config(key)
-
-
-def dataset_key(config: BacktestConfig, key: str) -> str:
-    """Return the partition of the data set that a configuration runs on; one described in place has its stem."""
-    return config.data.dataset or key
-
-
-def _dataset_keys_by_config() -> dict[str, str]:
-    """Return config -> data set, without the configurations that cannot be read."""
-    found = {}
-    for key in config_names():
-        try:
-            found[key] = dataset_key(load_config(key), key)
-        except ConfigError:
-            continue
-    return found
-
-
-def _mapping() -> dg.StaticPartitionMapping:
-    configs: dict[str, list[str]] = {}
-    for config, dataset in _DATASET_OF.items():
-        configs.setdefault(dataset, []).append(config)
-    return dg.StaticPartitionMapping(configs)
-
-
-_DATASET_OF = _dataset_keys_by_config()
-DATASETS = dg.StaticPartitionsDefinition(sorted({*dataset_names(), *_DATASET_OF.values()}))
-CONFIGS = dg.StaticPartitionsDefinition(config_names())
-CONFIG_TO_DATASET = _mapping()
+_DATASET_OF = dataset_keys_by_config()
 
 
 def configs_on(dataset: str) -> list[str]:
     """Return the configurations that run on a data set, sorted."""
     return sorted(config for config, found in _DATASET_OF.items() if found == dataset)
+
+
+DATASETS = dg.StaticPartitionsDefinition(sorted({*dataset_names(), *_DATASET_OF.values()}))
+CONFIGS = dg.StaticPartitionsDefinition(config_names())
+CONFIG_TO_DATASET = dg.StaticPartitionMapping({name: configs_on(name) for name in sorted({*_DATASET_OF.values()})})

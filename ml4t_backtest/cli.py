@@ -186,10 +186,12 @@ def demo(config: str, output_root: Path) -> None:
 
 @main.command()
 @click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--automate", is_flag=True, help="Switch on what starts runs by itself: after closes and changed files.")
 @_output_root
-def ui(port: int, output_root: Path) -> None:
+def ui(port: int, automate: bool, output_root: Path) -> None:
     """Open the Dagster UI on this machine only: look at assets, materialize, compare."""
-    sys.exit(_in_dagster("dagster_project.ui", str(port), str(output_root)))
+    switched = ("automate",) if automate else ()
+    sys.exit(_in_dagster("dagster_project.ui", str(port), str(output_root), *switched))
 
 
 def _in_dagster(module: str, *arguments: str) -> int:

@@ -184,6 +184,13 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     return LoadedTables(prices, signals, context, actions, universe, _paths(dataset), _scan_findings(dataset))
 
 
+def source_paths(dataset: DatasetConfig, kind: RawKind) -> dict[str, str]:
+    """Return where the sources of a kind lie, by the names that their tables have; the universe comes with prices."""
+    wanted = {"prices": ("prices", "universe")}.get(kind)
+    named = _paths(dataset)
+    return {name: path for name, path in named.items() if (name in wanted if wanted else name.startswith(kind))}
+
+
 def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]:
     """Return the source's rows in the source's order under this package's column names.
 

@@ -5,20 +5,26 @@ import json
 from collections.abc import Mapping
 
 import dagster as dg
+import polars as pl
 
-from dagster_project.contracts import audit, balanced, check_specs, failing_once
-from dagster_project.defs.common import Events, about
-from dagster_project.io_manager import INPUTS, AssetStore
-from dagster_project.metadata import equity_pictures, key_numbers, table_metadata
-from dagster_project.partitions import CONFIG_TO_DATASET, CONFIGS, config_of, dataset_key
-from dagster_project.tables import run_summary, run_summary_schema
+from dagster_project.contracts import audited, balanced, check_specs, failing_once, recorded
+from dagster_project.defs.common import Events, Store, about, tag_run, unchanged
+from dagster_project.io_manager import INPUTS
+from dagster_project.metadata import run_metadata, table_metadata
+from dagster_project.partitions import CONFIG_TO_DATASET, CONFIGS
 from ml4t_backtest.config import BacktestConfig
 from ml4t_backtest.core.schemas import result_schemas
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
-from ml4t_backtest.reporting.result import TABLES
-from ml4t_backtest.runner import run_inputs, run_prepared
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf
+from ml4t_backtest.pipeline.checks import Outcome
+from ml4t_backtest.pipeline.output_checks import look_ahead_outcome, run_drift, traded
+from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
+from ml4t_backtest.pipeline.published_run import RUN_TABLES, made_from, result_of, run_tables
+from ml4t_backtest.pipeline.run_row import run_summary_schema
+from ml4t_backtest.pipeline.stage_tables import prepared_from
+from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.runner import run_prepared
 
-RUN_TABLES = ("backtest_run", *TABLES)
 _MEANING = {
     "backtest_run": "The run as one row: what it was made from and what came out.",
     "trades": "Round trips with the signals, indicators and context at decision, entry and exit.",
@@ -30,6 +36,7 @@ _MEANING = {
     "daily_returns": "The last slice of each session.",
     "data_quality": "What was found in the data that is no error: codes, symbols, examples, what it may mean.",
 }
+_PICTURED = ("backtest_run", "portfolio_states")
 
 
 @dg.multi_asset(
@@ -38,19 +45,28 @@ _MEANING = {
     check_specs=check_specs(*RUN_TABLES),
     partitions_def=CONFIGS,
 )
-def backtest(context: dg.AssetExecutionContext, store: dg.ResourceParam[AssetStore]) -> Events:
+def backtest(context: dg.AssetExecutionContext, store: Store) -> Events:
     """Run a configuration's strategy over its prepared data."""
+    key = context.partition_key
     with failing_once():
-        config = config_of(context.partition_key)
-        prepared = _prepared(config, store, dataset_key(config, context.partition_key))
-    result = yield from balanced(lambda: run_prepared(config, prepared))
-    inputs = run_inputs(config, prepared)
-    tables = {"backtest_run": run_summary(context.partition_key, config, result, inputs), **result.tables()}
+        config = config_of(key)
+        tables = store.shelf.read_together(PREPARED_TABLES, dataset_key(config, key))
+        prepared = prepared_from(config.dataset, tables)
+        inputs = made_from(config, prepared.content_hash)
+    hashes = {f"hash/{name}": value for name, value in inputs.items()}
+    tag_run(context, {"config": key, "dataset": config.dataset.name, **hashes})
+    found = unchanged(context, store, RUN_TABLES, inputs)
+    if found:
+        result = result_of(found)
+    else:
+        result = yield from balanced(lambda: run_prepared(config, prepared))
+    records = found or run_tables(key, config, result, inputs)
     schemas = {"backtest_run": run_summary_schema(), **result_schemas()}
-    yield from audit(tables, schemas)
-    pictures = {**equity_pictures(result, config.reporting.benchmark), **key_numbers(result)}
-    for name, frame in tables.items():
-        shown = pictures if name in ("backtest_run", "portfolio_states") else {}
+    yield from audited(records, schemas)
+    yield from recorded(_outcomes(config, prepared, result, records, store.shelf, is_new=found is None))
+    pictures = run_metadata(result, config.reporting.benchmark)
+    for name, frame in records.items():
+        shown = pictures if name in _PICTURED else {}
         yield dg.MaterializeResult(
             asset_key=name,
             value=frame,
@@ -59,12 +75,30 @@ def backtest(context: dg.AssetExecutionContext, store: dg.ResourceParam[AssetSto
         )
 
 
-def _prepared(config: BacktestConfig, store: AssetStore, dataset: str) -> PreparedData:
-    tables = store.read_together(PREPARED_TABLES, dataset)
-    source = config.dataset
-    return PreparedData(
-        **tables, signals=source.signal_names, indicators=source.indicator_names, context=source.context_names
-    )
+def _outcomes(
+    config: BacktestConfig,
+    prepared: PreparedData,
+    result: BacktestResult,
+    records: Mapping[str, pl.DataFrame],
+    shelf: AssetShelf,
+    *,
+    is_new: bool,
+) -> list[Outcome]:
+    """Return what else is asked of a run; of one that was published before it was asked then."""
+    row = records["backtest_run"].row(0, named=True)
+    before = _before(shelf, row["config"]) if is_new else row
+    ahead = Outcome("backtest_run", "no_look_ahead", True, text="unchanged: looked at when it was published")
+    return [
+        look_ahead_outcome(config, prepared, result) if is_new else ahead,
+        run_drift(before, row),
+        traded(result.trades, allowed_none=False),
+    ]
+
+
+def _before(shelf: AssetShelf, key: str) -> dict[str, object] | None:
+    found = shelf.made_from(["backtest_run"], key, shelf.inputs_of("backtest_run", key))
+    row = found["backtest_run"] if found else None
+    return row.row(0, named=True) if isinstance(row, pl.DataFrame) else None
 
 
 def _version(table: str, inputs: Mapping[str, str]) -> dg.DataVersion:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import dagster as dg
 import polars as pl
 
-from dagster_project.contracts import audit, check_specs
+from dagster_project.contracts import audited, check_specs
 from dagster_project.defs.common import Events, asset
-from dagster_project.io_manager import Document
-from dagster_project.metadata import markdown_table, table_metadata
+from dagster_project.metadata import table_metadata
 from ml4t_backtest import benchmarks
+from ml4t_backtest.pipeline.asset_shelf import Document
+from ml4t_backtest.pipeline.pages import markdown_table
 
 
 @asset("benchmarks", check_specs=check_specs("event_loop_benchmark"))
@@ -47,5 +48,5 @@ def benchmark_report(
 
 def _measured(asset: str, measure: Callable[[], pl.DataFrame]) -> Events:
     frame, schema = measure(), benchmarks.benchmark_schemas()[asset]
-    yield from audit({asset: frame}, {asset: schema})
+    yield from audited({asset: frame}, {asset: schema})
     yield dg.MaterializeResult(value=frame, metadata=table_metadata(frame, schema))

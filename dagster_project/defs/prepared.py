@@ -1,25 +1,20 @@
 """Prepared data: bars and context with what was known at each decision. All parts are made, and published, together."""
 
-from collections.abc import Mapping
-
 import dagster as dg
-import pandera.polars as pa
+import polars as pl
 
-from dagster_project.contracts import check_results, check_specs, guarded
-from dagster_project.defs.common import Events, about
-from dagster_project.io_manager import INPUTS, Tables
+from dagster_project.contracts import check_specs, guarded, recorded
+from dagster_project.defs.common import Events, Store, about, unchanged
+from dagster_project.io_manager import INPUTS
 from dagster_project.metadata import table_metadata
-from dagster_project.partitions import DATASETS, dataset_of
-from ml4t_backtest import __version__
-from ml4t_backtest.config import DatasetConfig, config_hash
-from ml4t_backtest.core.schemas import (
-    asset_data_schema,
-    context_data_schema,
-    corporate_actions_schema,
-    data_quality_schema,
-)
+from dagster_project.partitions import DATASETS
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.storage import content_hash
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf, Tables
+from ml4t_backtest.pipeline.checks import rule_outcomes
+from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, level_outcomes
+from ml4t_backtest.pipeline.partition_names import dataset_of
+from ml4t_backtest.pipeline.stage_tables import prepared_from, prepared_schemas, stage_inputs
 from ml4t_backtest.runner import RawKind, prepare_validated
 
 _MEANING = {
@@ -37,6 +32,7 @@ _MEANING = {
 )
 def prepared_data(
     context: dg.AssetExecutionContext,
+    store: Store,
     validated_prices: Tables,
     validated_signals: Tables,
     validated_context: Tables,
@@ -50,13 +46,21 @@ def prepared_data(
         "context": validated_context,
         "corporate_actions": validated_corporate_actions,
     }
-    asset_of = {name: name for name in PREPARED_TABLES}
-    prepared = yield from guarded(lambda: prepare_validated(dataset, validated), asset_of)
-    inputs = _inputs(dataset, validated)
-    schemas = _schemas(prepared)
-    for name, frame in prepared.tables().items():
-        yield from check_results(name, [], frame.height)
-    for name, frame in prepared.tables().items():
+    inputs = stage_inputs(dataset, validated)
+    found = unchanged(context, store, PREPARED_TABLES, inputs)
+    prepared: PreparedData
+    if found is None:
+        asset_of = {name: name for name in PREPARED_TABLES}
+        prepared = yield from guarded(lambda: prepare_validated(dataset, validated), asset_of)
+    else:
+        prepared = prepared_from(dataset, found)
+    tables, schemas = prepared.tables(), prepared_schemas(dataset)
+    for name, frame in tables.items():
+        yield from recorded(rule_outcomes(name, [], frame.height))
+    yield from recorded(level_outcomes(dataset, prepared))
+    yield from recorded([findings_outcome("source_quality", "findings", prepared.source_quality, len(inputs))])
+    yield from recorded([bars_drift(_before(store.shelf, context.partition_key), prepared.asset_data)])
+    for name, frame in tables.items():
         yield dg.MaterializeResult(
             asset_key=name,
             value=frame,
@@ -65,18 +69,8 @@ def prepared_data(
         )
 
 
-def _inputs(dataset: DatasetConfig, validated: Mapping[RawKind, Tables]) -> dict[str, str]:
-    return {
-        "dataset": config_hash(dataset),
-        "ml4t_backtest": __version__,
-        **{kind: content_hash(tables) for kind, tables in validated.items()},
-    }
-
-
-def _schemas(prepared: PreparedData) -> dict[str, pa.DataFrameSchema]:
-    return {
-        "asset_data": asset_data_schema(prepared.signals, prepared.indicators),
-        "context_data": context_data_schema(prepared.context),
-        "corporate_actions": corporate_actions_schema(),
-        "source_quality": data_quality_schema(),
-    }
+def _before(shelf: AssetShelf, key: str) -> pl.DataFrame | None:
+    """Return the bars published last, where they are whole."""
+    found = shelf.made_from(["asset_data"], key, shelf.inputs_of("asset_data", key))
+    bars = found["asset_data"] if found else None
+    return bars if isinstance(bars, pl.DataFrame) else None

@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 
 from dagster_project.io_manager import AssetStore
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf
+from ml4t_backtest.pipeline.serving import ROOT_VARIABLE
 from ml4t_backtest.runner import OUTPUT_ROOT
-
-ROOT_VARIABLE = "ML4T_OUTPUT_ROOT"
 
 
 def output_root() -> Path:
     """Return `$ML4T_OUTPUT_ROOT`, or `.runs` in the working folder, as an absolute path."""
     return Path(os.environ.get(ROOT_VARIABLE) or OUTPUT_ROOT).absolute()
+
+
+def shelf() -> AssetShelf:
+    """Return where the assets are, for those who ask outside of a run."""
+    return AssetShelf(output_root())
 
 
 def resources(root: Path) -> dict[str, AssetStore]:

@@ -1,44 +1,133 @@
-"""Reruns, shipped stopped: data sets after the close, then the backtests of each data set that was prepared.
+"""What happens by itself: data sets after each close, backtests after their data, both after a changed file.
 
-Switch both on in the UI (Automation), or with `dagster schedule start daily_refresh` and
-`dagster sensor start backtests_after_data`.
+All that starts runs is shipped stopped; `ml4t-backtest ui --automate` (or ML4T_AUTOMATION=on) switches it on. What only
+looks after runs, the sensors `dead_runs` and `failed_runs`, is always on.
 """
 
+import json
+import os
+import time
 from collections.abc import Iterator
+from datetime import UTC
 
 import dagster as dg
 
+from dagster_project.caretaker import fail_dead_runs, forget_old_runs
+from dagster_project.defs.common import FULL_TAG
 from dagster_project.defs.jobs import prepare_data, run_backtests
-from dagster_project.partitions import DATASETS, configs_on
+from dagster_project.defs.resources import shelf
+from dagster_project.partitions import CONFIGS, DATASETS, configs_on
+from ml4t_backtest.config import config_names, dataset_names
+from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.pipeline.due import last_closed_session
+from ml4t_backtest.pipeline.fingerprints import config_changes, dataset_changes
+from ml4t_backtest.pipeline.notify import Notice, notifier
+from ml4t_backtest.pipeline.partition_names import config_of, dataset_key, dataset_of
+from ml4t_backtest.pipeline.published_run import is_current
+from ml4t_backtest.pipeline.serving import AUTOMATION_VARIABLE, reload_definitions
 
 PARTITION_TAG = "dagster/partition"
+SESSION_TAG = "ml4t/session"
+_KEEP_RUNS_DAYS = int(os.environ.get("ML4T_KEEP_RUNS_DAYS", "90"))
+_ON = os.environ.get(AUTOMATION_VARIABLE) == "on"
+_SCHEDULE = dg.DefaultScheduleStatus.RUNNING if _ON else dg.DefaultScheduleStatus.STOPPED
+_SENSOR = dg.DefaultSensorStatus.RUNNING if _ON else dg.DefaultSensorStatus.STOPPED
+Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 
-@dg.schedule(
-    job=prepare_data,
-    cron_schedule="30 17 * * 1-5",
-    execution_timezone="America/New_York",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-)
-def daily_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Prepare every data set, an hour and a half after New York closes."""
-    day = f"{context.scheduled_execution_time:%Y-%m-%d}"
-    for dataset in DATASETS.get_partition_keys():
-        yield dg.RunRequest(run_key=f"{dataset}-{day}", partition_key=dataset, tags={"ml4t/dataset": dataset})
+@dg.schedule(job=prepare_data, cron_schedule="*/15 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+def daily_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
+    """Prepare each data set once per session, half an hour after its exchange closed; a missed tick is made up for."""
+    waiting = []
+    for name in DATASETS.get_partition_keys():
+        try:
+            session = last_closed_session(dataset_of(name).calendar, context.scheduled_execution_time.astimezone(UTC))
+        except BacktestError as error:
+            waiting.append(f"{name}: {error}")
+            continue
+        tags = {"ml4t/dataset": name, SESSION_TAG: str(session)}
+        if session is None or context.instance.get_runs_count(dg.RunsFilter(tags=tags)):
+            waiting.append(f"{name}: no session ended since {session}")
+        else:
+            yield dg.RunRequest(run_key=f"{name}-{session}", partition_key=name, tags=tags)
+    if len(waiting) == len(DATASETS.get_partition_keys()):
+        yield dg.SkipReason("; ".join(waiting))
+
+
+@dg.schedule(job=prepare_data, cron_schedule="0 6 1 * *", execution_timezone="UTC", default_status=_SCHEDULE)
+def monthly_revalidation(context: dg.ScheduleEvaluationContext) -> Requests:
+    """Compute everything anew, from the sources on, whatever is published; the backtests follow."""
+    for name in DATASETS.get_partition_keys():
+        tags = {"ml4t/dataset": name, FULL_TAG: "true"}
+        yield dg.RunRequest(run_key=f"{name}-{context.scheduled_execution_time:%Y-%m}", partition_key=name, tags=tags)
 
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
     monitored_jobs=[prepare_data],
     request_job=run_backtests,
-    default_status=dg.DefaultSensorStatus.STOPPED,
+    default_status=_SENSOR,
 )
-def backtests_after_data(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Run every configuration on a data set that was just prepared."""
-    dataset = context.dagster_run.tags[PARTITION_TAG]
+def backtests_after_data(context: dg.RunStatusSensorContext) -> Requests:
+    """Run every configuration on a data set that was just prepared, unless its run is that of these very inputs."""
+    dataset, full = context.dagster_run.tags[PARTITION_TAG], context.dagster_run.tags.get(FULL_TAG)
     configs = configs_on(dataset)
-    if not configs:
-        yield dg.SkipReason(f"no configuration runs on {dataset}")
-    for config in configs:
-        run_key = f"{config}-{context.dagster_run.run_id}"
-        yield dg.RunRequest(run_key=run_key, partition_key=config, tags={"ml4t/config": config})
+    due = [config for config in configs if full or not _is_current(config, dataset)]
+    if not due:
+        yield dg.SkipReason(f"{len(configs)} configurations run on {dataset}, none has anything new")
+    for config in due:
+        tags = {"ml4t/config": config, **({FULL_TAG: full} if full else {})}
+        yield dg.RunRequest(run_key=f"{config}-{context.dagster_run.run_id}", partition_key=config, tags=tags)
+
+
+@dg.sensor(jobs=[prepare_data, run_backtests], minimum_interval_seconds=15, default_status=_SENSOR)
+def changed_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Run what was changed; for new and removed files, read the definitions again, or say so."""
+    named = {*config_names()} ^ {*CONFIGS.get_partition_keys()}
+    named |= {*dataset_names()} - {*DATASETS.get_partition_keys()}
+    if named:
+        happens = "the definitions are read again" if reload_definitions() else "reload the definitions"
+        return dg.SkipReason(f"files came or went ({', '.join(sorted(named))}): {happens}")
+    seen = json.loads(context.cursor) if context.cursor else {"configs": {}, "datasets": {}}
+    configs = config_changes(CONFIGS.get_partition_keys(), seen["configs"])
+    datasets = dataset_changes(dataset_names(), seen["datasets"])
+    late = {name for name in configs.changed if not shelf().holds("asset_data", _dataset_of(name))}
+    renewed = sorted({*datasets.changed, *map(_dataset_of, late)})
+    requests = [_request(prepare_data, name, "ml4t/dataset") for name in renewed]
+    # Those on a data set that is prepared anew come after it.
+    ready = [name for name in configs.changed if _dataset_of(name) not in renewed]
+    requests += [_request(run_backtests, name, "ml4t/config") for name in ready if not _is_current(name, None)]
+    return dg.SensorResult(requests, cursor=json.dumps({"configs": configs.seen, "datasets": datasets.seen}))
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Fail runs whose process is gone, and forget runs older than `$ML4T_KEEP_RUNS_DAYS` days (90)."""
+    failed = fail_dead_runs(context.instance)
+    forgotten = forget_old_runs(context.instance, _KEEP_RUNS_DAYS, time.time())
+    return dg.SkipReason(f"{len(failed)} dead runs failed, {len(forgotten)} old ones forgotten")
+
+
+@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING)
+def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    """Tell somebody: the log, or `$ML4T_NOTIFIER`."""
+    run = context.dagster_run
+    notifier()(Notice(run.job_name, run.tags.get(PARTITION_TAG), run.run_id, context.failure_event.message or ""))
+
+
+def _request(job: object, key: str, tag: str) -> dg.RunRequest:
+    return dg.RunRequest(job_name=getattr(job, "name", None), partition_key=key, tags={tag: key})
+
+
+def _dataset_of(config: str) -> str:
+    try:
+        return dataset_key(config_of(config), config)
+    except BacktestError:
+        return config
+
+
+def _is_current(config: str, dataset: str | None) -> bool:
+    try:
+        return is_current(shelf(), config_of(config), config, dataset or _dataset_of(config))
+    except BacktestError:
+        return False

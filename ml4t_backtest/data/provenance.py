@@ -38,6 +38,16 @@ def source_hash(path: str) -> str | None:
     return None if files is None else _joined((name, sha256_of(file)) for name, file in _named(files))
 
 
+def files_hash(files: Iterable[Path]) -> str:
+    """Return a sha256 over names and bytes of local files, in the order of their names."""
+    return _joined((file.name, sha256_of(file)) for file in sorted(files))
+
+
+def text_hash(text: str) -> str:
+    """Return the sha256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def source_stamps(path: str) -> list[Stamp]:
     """Return what changes when one of the files behind a path does, as far as the file system tells."""
     states = [(name, file.stat()) for name, file in _named(files_behind(path) or [])]
@@ -45,9 +55,13 @@ def source_stamps(path: str) -> list[Stamp]:
 
 
 @cache
-def code_hash() -> str:
-    """Return a sha256 over the code that prepares data and the versions of the libraries it stands on."""
-    modules = [file for room in ("core", "data") for file in sorted((_PACKAGE / room).rglob("*.py"))]
+def code_hash(*rooms: str) -> str:
+    """Return a sha256 over code of this package and the versions of the libraries it stands on.
+
+    Args:
+        rooms: Folders of the package, `.` for all of it. Default: those that prepare data.
+    """
+    modules = [file for room in rooms or ("core", "data") for file in sorted((_PACKAGE / room).rglob("*.py"))]
     own = [(str(file.relative_to(_PACKAGE)), sha256_of(file)) for file in modules]
     return _joined([*own, *((library, version(library)) for library in _LIBRARIES)])
 

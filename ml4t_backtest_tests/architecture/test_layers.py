@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dataset_stages",),
     ("runner",),
     ("lookahead",),
+    ("pipeline",),
     ("sweep", "cli", "benchmarks", "__init__"),
 )
 LAYER_OF = {room: index for index, layer in enumerate(LAYERS) for room in layer}

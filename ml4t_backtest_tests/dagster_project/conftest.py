@@ -38,7 +38,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
     root = tmp_path_factory.mktemp("sample")
     summary = materialize_all(CONFIGS, root)
-    return Sample(root, summary, resources(root)["store"])
+    return Sample(root, summary, resources(root)["store"].shelf)
 
 
 LoadGraph = Callable[[Path], ModuleType]

@@ -44,44 +44,44 @@ def put(store: Any, value: Any, asset: str = "thing", partition: str | None = No
 
 def test_a_frame_comes_back_with_its_types(store: Any) -> None:
     put(store, FRAME, partition="one")
-    assert_frame_equal(store.read("thing", "one"), FRAME, check_exact=True)
+    assert_frame_equal(store.shelf.read("thing", "one"), FRAME, check_exact=True)
 
 
 def test_several_tables_come_back_by_name(store: Any) -> None:
     put(store, {"a": FRAME, "b": FRAME.head(0)})
-    found = store.read("thing")
+    found = store.shelf.read("thing")
     assert sorted(found) == ["a", "b"]
     assert_frame_equal(found["b"], FRAME.head(0), check_exact=True)
 
 
 def test_a_document_comes_back_as_text(store: Any) -> None:
-    from dagster_project.io_manager import Document
+    from ml4t_backtest.pipeline.asset_shelf import Document
 
     put(store, Document("page.html", "<p>ü</p>"), partition="one")
-    assert store.read("thing", "one") == Document("page.html", "<p>ü</p>")
-    assert store.file_of("thing", "one").read_text(encoding="utf-8") == "<p>ü</p>"
+    assert store.shelf.read("thing", "one") == Document("page.html", "<p>ü</p>")
+    assert store.shelf.file_of("thing", "one").read_text(encoding="utf-8") == "<p>ü</p>"
 
 
 def test_inputs_of_an_output_go_into_its_manifest_and_are_compared(store: Any) -> None:
     put(store, FRAME, "left", "one", inputs=dg.MetadataValue.json({"data": "x"}))
     put(store, FRAME, "right", "one", inputs=dg.MetadataValue.json({"data": "x"}))
-    assert set(store.read_together(["left", "right"], "one")) == {"left", "right"}
+    assert set(store.shelf.read_together(["left", "right"], "one")) == {"left", "right"}
     put(store, FRAME, "right", "one", inputs=dg.MetadataValue.json({"data": "y"}))
     with pytest.raises(CorruptDatasetError, match="different inputs"):
-        store.read_together(["left", "right"], "one")
+        store.shelf.read_together(["left", "right"], "one")
 
 
 def test_what_was_never_materialized_is_said_so(store: Any) -> None:
-    assert not store.holds("thing", "one")
+    assert not store.shelf.holds("thing", "one")
     with pytest.raises(CorruptDatasetError, match="nothing is published as 'thing/one'"):
-        store.read("thing", "one")
+        store.shelf.read("thing", "one")
 
 
 def test_a_damaged_file_is_refused(store: Any, tmp_path: Path) -> None:
     put(store, FRAME)
     next(tmp_path.rglob("*.parquet")).write_bytes(b"PAR1")
     with pytest.raises(CorruptDatasetError, match="differs from its manifest"):
-        store.read("thing")
+        store.shelf.read("thing")
 
 
 @pytest.mark.parametrize("key", ["../../escaped", "..", "", "a/b", "a\\b", "x" * 300, "nul", "/tmp/x", " a"])

@@ -31,7 +31,7 @@ def with_broken_row(bars: pl.DataFrame) -> pl.DataFrame:
 def test_data_without_signals_and_context_runs_on_empty_tables(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
     summary = load_graph(own_data.configs).materialize_all(["hold"], tmp_path)
     assert summary.warnings == 0
-    store = load_graph(own_data.configs).resources(tmp_path)["store"]
+    store = load_graph(own_data.configs).resources(tmp_path)["store"].shelf
     signals = store.read("validated_signals", "mine")["signals"]
     assert signals.schema == schemas.empty_frame(schemas.signals_schema(())).schema
     assert signals.is_empty()
@@ -135,10 +135,9 @@ def test_parts_of_different_preparations_are_refused(
     assert run(demo, "prepare_data", "mine", tmp_path).success
     # As if the process had been killed between publishing the bars and publishing the context.
     pointer.write_text(old)
-    with pytest.raises(
-        CorruptDatasetError, match="asset_data, context_data, corporate_actions of 'mine' were made from"
-    ):
-        demo.resources(tmp_path)["store"].read_together(["asset_data", "context_data", "corporate_actions"], "mine")
+    shelf = demo.resources(tmp_path)["store"].shelf
+    with pytest.raises(CorruptDatasetError, match="asset_data, context_data, corporate_actions of 'mine' were made"):
+        shelf.read_together(["asset_data", "context_data", "corporate_actions"], "mine")
     with pytest.raises(dg.Failure, match="were made from different inputs"):
         demo.defs.resolve_job_def("run_backtests").execute_in_process(
             run_config=QUIET, partition_key="hold", resources=demo.resources(tmp_path)
@@ -153,7 +152,7 @@ def test_runs_on_different_versions_of_a_data_set_are_marked_and_warned_about(
     demo.materialize_all(["hold"], tmp_path)
     own_data.write_bars(bars.with_columns(volume=pl.col("volume") + 1.0))
     summary = demo.materialize_all(["again"], tmp_path)
-    table = demo.resources(tmp_path)["store"].read("comparison_report")
+    table = demo.resources(tmp_path)["store"].shelf.read("comparison_report")
     assert table.select("config", "is_comparable").rows() == [("again", False), ("hold", False)]
     assert summary.warnings == 1
 
@@ -161,7 +160,7 @@ def test_runs_on_different_versions_of_a_data_set_are_marked_and_warned_about(
 def test_comparison_works_with_a_single_configuration(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
     demo = load_graph(own_data.configs)
     demo.materialize_all(["hold"], tmp_path)
-    assert demo.resources(tmp_path)["store"].read("comparison_report")["config"].to_list() == ["hold"]
+    assert demo.resources(tmp_path)["store"].shelf.read("comparison_report")["config"].to_list() == ["hold"]
 
 
 def test_a_broken_configuration_does_not_hide_the_others(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
@@ -186,12 +185,12 @@ def test_a_configuration_with_its_own_sources_gets_a_data_set_of_its_name(
     assert (tmp_path / "assets" / "asset_data" / "alone" / "CURRENT").is_file()
 
 
-def test_assets_are_functions(own_data: Any, load_graph: Any, bars: pl.DataFrame) -> None:
-    load_graph(own_data.configs)
+def test_assets_are_functions(own_data: Any, load_graph: Any, bars: pl.DataFrame, tmp_path: Path) -> None:
+    store = load_graph(own_data.configs).resources(tmp_path)["store"]
     from dagster_project.defs.validated import validated_prices
 
     context = dg.build_asset_context(partition_key="mine")
-    *checks, published = validated_prices(context, {"prices": bars})
+    *checks, published = validated_prices(context, store, {"prices": bars})
     assert [(check.check_name, check.passed) for check in checks] == [
         ("schema", True),
         ("values", True),
@@ -202,12 +201,14 @@ def test_assets_are_functions(own_data: Any, load_graph: Any, bars: pl.DataFrame
 
 
 @pytest.mark.parametrize("key", ["../mine", "a/b", "x" * 300, "mine\n", "mine.yaml/"])
-def test_an_asset_refuses_a_partition_key_that_is_no_name(own_data: Any, load_graph: Any, key: str) -> None:
-    load_graph(own_data.configs)
+def test_an_asset_refuses_a_partition_key_that_is_no_name(
+    own_data: Any, load_graph: Any, key: str, tmp_path: Path
+) -> None:
+    store = load_graph(own_data.configs).resources(tmp_path)["store"]
     from dagster_project.defs.raw import raw_prices
 
     with pytest.raises(ConfigError):
-        list(raw_prices(dg.build_asset_context(partition_key=key)))
+        list(raw_prices(dg.build_asset_context(partition_key=key), store))
 
 
 def evaluations(instance: Any, run_id: str, asset: str) -> list[Any]:
@@ -233,8 +234,10 @@ def test_indicators_and_universe_of_the_configuration_reach_the_trades(
     own_data: Any, load_graph: Any, tmp_path: Path
 ) -> None:
     with_indicators_and_universe(own_data, "symbol,start,end\nA,2024-01-09,2024-01-10\n")
-    assert load_graph(own_data.configs).materialize_all(["hold"], tmp_path).warnings == 0
-    store = load_graph(own_data.configs).resources(tmp_path)["store"]
+    # That B never belonged to the universe is told.
+    assert load_graph(own_data.configs).materialize_all(["hold"], tmp_path).warnings == 1
+    store = load_graph(own_data.configs).resources(tmp_path)["store"].shelf
+    assert store.read("source_quality", "mine")["what"].to_list() == ["DQ-UNIVERSE"]
     assert store.read("validated_prices", "mine")["universe"].rows() == [("A", date(2024, 1, 9), date(2024, 1, 10))]
     of_a = store.read("asset_data", "mine").filter(pl.col("symbol") == "A")
     assert of_a.select("sma_2", "macd_signal", "in_universe").rows() == [

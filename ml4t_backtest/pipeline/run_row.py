@@ -1,4 +1,4 @@
-"""Schemas of the tables that only the graph has: raw sources, one row per run, all runs side by side."""
+"""A run as one row, and all runs side by side, for whoever compares them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 import pandera.polars as pa
 import polars as pl
 
-from ml4t_backtest.config import BacktestConfig, DatasetConfig
+from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core import schemas
+from ml4t_backtest.reporting.formats import count, money, percent, ratio
 from ml4t_backtest.reporting.result import BacktestResult
-from ml4t_backtest.runner import RawKind
 
 MIXED_VERSIONS = "E-VS-MIXED"
 _MONEY = "account currency"
@@ -61,44 +61,15 @@ _PROVENANCE: dict[str, tuple[type[pl.DataType], str, str]] = {
     "data_hash": (pl.String, "content hash of the prepared data", "hex"),
     "engine_version": (pl.String, "version of ml4t_backtest", ""),
 }
+_COMPARED = (
+    ("return", "total_return", percent),
+    ("per year", "annual_return", percent),
+    ("Sharpe", "sharpe_ratio", ratio),
+    ("drawdown", "max_drawdown", percent),
+    ("trades", "num_trades", count),
+    ("costs", "total_costs", money),
+)
 _RUN = {**_IDENTITY, **_METRICS, **_PROVENANCE}
-
-
-def raw_schema(loaded: pa.DataFrameSchema, columns: Sequence[str]) -> pa.DataFrameSchema:
-    """Return what can be asked of a source before it is loaded: the rules of values and keys, whatever the types."""
-    found = {name: column for name, column in loaded.columns.items() if name in columns}
-    return pa.DataFrameSchema(
-        {
-            name: pa.Column(
-                None,
-                nullable=column.nullable,
-                checks=column.checks,
-                description=column.description,
-                metadata=column.metadata,
-            )
-            for name, column in found.items()
-        },
-        checks=loaded.checks,
-        name=loaded.name,
-        metadata={"key": tuple(name for name in loaded.metadata["key"] if name in found)},
-    )
-
-
-def loaded_schemas(dataset: DatasetConfig, kind: RawKind) -> dict[str, pa.DataFrameSchema]:
-    """Return the schema of each loaded table of a data set; one without values where it has no such source."""
-    if kind == "prices":
-        universe = {"universe": schemas.universe_schema()} if dataset.universe else {}
-        return {"prices": schemas.prices_schema(), **universe}
-    if kind == "corporate_actions":
-        return {kind: schemas.corporate_actions_schema()}
-    sources = dataset.signals if kind == "signals" else dataset.context
-    of = schemas.signals_schema if kind == "signals" else schemas.context_schema
-    return {f"{kind}_{number}": of(source.names) for number, source in enumerate(sources)} or {kind: of(())}
-
-
-def or_empty(tables: Mapping[str, pl.DataFrame], empty: Mapping[str, pa.DataFrameSchema]) -> dict[str, pl.DataFrame]:
-    """Return the tables, or empty frames of the right columns where a data set has no such source."""
-    return dict(tables) or {name: schemas.empty_frame(schema) for name, schema in empty.items()}
 
 
 def run_summary(key: str, config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str]) -> pl.DataFrame:
@@ -148,3 +119,12 @@ def comparison_schema() -> pa.DataFrameSchema:
     meaning = "all runs on this data set used the same version of it and of the engine"
     columns = {**run_summary_schema().columns, "is_comparable": pa.Column(pl.Boolean, same, description=meaning)}
     return pa.DataFrameSchema(columns, name="comparison_report", metadata={"key": ("config",)})
+
+
+def comparison_page(table: pl.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the heading and the rows of `compare_runs` as people read them."""
+    rows = [
+        [run["config"], *(write(run[name]) for _, name, write in _COMPARED), "yes" if run["is_comparable"] else "no"]
+        for run in table.to_dicts()
+    ]
+    return ["config", *(label for label, _, _ in _COMPARED), "comparable"], rows

@@ -1,0 +1,122 @@
+"""Checks beyond a table's own rules: doubtful data, drift against what was there, a second look for look-ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import polars as pl
+
+from ml4t_backtest.config.dataset_schema import DatasetConfig
+from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.data.data_quality import FindingCode, summarize
+from ml4t_backtest.data.polars_feed import PolarsDataFeed
+from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.pipeline.checks import Outcome
+from ml4t_backtest.reporting.formats import count, percent
+from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.runner import run_prepared
+
+_RETURN_DRIFT, _TRADES_DRIFT = 0.05, 0.2
+_TO_COMPARE = ("fills", "portfolio_states")
+
+
+def level_outcomes(dataset: DatasetConfig, prepared: PreparedData) -> Iterator[Outcome]:
+    """Yield what the levels `standard` and `paranoid` find in prepared data; nothing of it is refused here."""
+    levels: tuple[Literal["standard", "paranoid"], ...] = ("standard", "paranoid")
+    for level in levels:
+        feed = PolarsDataFeed(
+            prepared.rows,
+            prepared.context_data if prepared.context else None,
+            signal_columns=prepared.signals,
+            indicator_columns=prepared.indicators,
+            context_columns=prepared.context,
+            calendar=dataset.calendar,
+            validation=level,
+            accept=get_args(FindingCode),
+            corporate_actions=prepared.corporate_actions if dataset.adjustment == "none" else None,
+            allow_nonpositive_prices=dataset.prices.allow_nonpositive_prices,
+        )
+        yield findings_outcome("asset_data", level, feed.data_quality, prepared.asset_data.height)
+
+
+def findings_outcome(asset: str, check: str, found: pl.DataFrame, rows: int) -> Outcome:
+    """Return findings as the outcome of a check: a warning with counts and examples.
+
+    What is only noted (severity `note`) is shown too and fails nothing.
+    """
+    doubtful = found.filter(pl.col("severity").cast(pl.String) != "note")
+    text = "\n".join(summarize(found))
+    return Outcome(asset, check, doubtful.is_empty(), True, text, rows, int(doubtful["count"].sum()))
+
+
+def bars_drift(before: pl.DataFrame | None, now: pl.DataFrame) -> Outcome:
+    """Return whether bars that were prepared before are gone now."""
+    if before is None:
+        return Outcome("asset_data", "drift", True, True, "nothing was prepared before", now.height)
+    keys = ["timestamp", "symbol"]
+    old, new = (frame.select("timestamp", pl.col("symbol").cast(pl.String)) for frame in (before, now))
+    gone = old.join(new, on=keys, how="anti").sort(keys)
+    if gone.is_empty():
+        return Outcome("asset_data", "drift", True, True, f"{now.height - before.height:+,} bars", now.height)
+    moment, symbol = gone.row(0)
+    text = f"{gone.height:,} of {before.height:,} bars are gone; first: {symbol} {moment.isoformat()}"
+    return Outcome("asset_data", "drift", False, True, text, now.height, gone.height)
+
+
+def run_drift(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Outcome:
+    """Return whether a configuration comes to about what it came to before.
+
+    Args:
+        before: Row of `backtest_run` as it was published; None where there is none.
+        now: The row that takes its place.
+    """
+    if before is None:
+        return Outcome("backtest_run", "drift", True, True, "nothing was run before", 1)
+    if before["config_hash"] != now["config_hash"]:
+        return Outcome("backtest_run", "drift", True, True, "the configuration was another one before", 1)
+    returned = abs(now["total_return"] - before["total_return"])
+    traded = abs(now["num_trades"] - before["num_trades"])
+    text = (
+        f"total return {percent(before['total_return'])} before, {percent(now['total_return'])} now; "
+        f"trades {count(before['num_trades'])} before, {count(now['num_trades'])} now"
+    )
+    drifted = returned > _RETURN_DRIFT or traded > _TRADES_DRIFT * max(1, before["num_trades"])
+    return Outcome("backtest_run", "drift", not drifted, True, text, 1, int(drifted))
+
+
+def traded(trades: pl.DataFrame, *, allowed_none: bool) -> Outcome:
+    """Return whether there are trades, or need be none."""
+    text = "no trades: nothing was bought or sold" if trades.is_empty() else ""
+    return Outcome("trades", "traded", bool(trades.height) or allowed_none, True, text, trades.height)
+
+
+def look_ahead_outcome(config: BacktestConfig, prepared: PreparedData, result: BacktestResult) -> Outcome:
+    """Return whether a run without the later half of the data comes to the same up to there, to the bit.
+
+    Only what the strategy is shown is cut; that the data itself knows no future is asked by `check-lookahead`.
+    """
+    slices = result.portfolio_states["timestamp"]
+    if slices.len() < 2:
+        return Outcome("backtest_run", "no_look_ahead", True, text="too short to be cut")
+    cut = slices[slices.len() // 2]
+    known = pl.col("timestamp") <= cut
+    short = replace(
+        prepared, asset_data=prepared.asset_data.filter(known), context_data=prepared.context_data.filter(known)
+    )
+    again = run_prepared(_ending_with_the_data(config), short)
+    for name in _TO_COMPARE:
+        whole, part = (getattr(each, name).filter(known) for each in (result, again))
+        shared = [column for column in whole.columns if column in part.columns]
+        if not whole.select(shared).equals(part.select(shared), null_equal=True):
+            text = f"{name} up to {cut.isoformat()} are others without the data after it: the strategy knows the future"
+            return Outcome("backtest_run", "no_look_ahead", False, False, text, slices.len(), 1)
+    return Outcome("backtest_run", "no_look_ahead", True, text=f"cut at {cut.isoformat()}", rows=slices.len())
+
+
+def _ending_with_the_data(config: BacktestConfig) -> BacktestConfig:
+    """Return a configuration whose span ends where its data does, with open positions left open."""
+    backtest = config.backtest.model_copy(update={"end": None})
+    execution = config.execution.model_copy(update={"end_of_data": "mark"})
+    return config.model_copy(update={"backtest": backtest, "execution": execution})
