@@ -28,9 +28,7 @@ def falling(close: float) -> dict[str, list[float | tuple[float, float, float, f
         (lambda s: s.buy("A", percent=0.1, limit=9.0), "buy"),
     ],
 )
-def test_money_at_a_price_that_is_none_is_a_rejected_record_with_the_price(
-    step: Step, side: str, close: float
-) -> None:
+def test_money_at_a_price_that_is_none_is_a_rejected_record_with_the_price(step: Step, side: str, close: float) -> None:
     result = run(falling(close), {1: step}, feed=BELOW_ZERO)
     told = result.orders.select("symbol", "side", "quantity", "status", "reason", "detail").rows()
     assert told == [("A", side, 0.0, "rejected", "no_price", f"last close {close:g}")]
