@@ -1,4 +1,4 @@
-"""The command line: `ml4t-backtest demo | run | validate | prepare | check-lookahead | report | ui`.
+"""The command line: `ml4t-backtest run | validate | prepare | report | runs | reproduce`, and what else `--help` lists.
 
 A user's error ends with exit code 2 and the error's own text; `--debug` shows the traceback. Heavy imports happen
 inside the commands, so that `--help` is quick.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 # Not 1, which is also what a crash of Python ends with.
 LOOK_AHEAD = 3
+DIFFERENT = 3
 _OUTPUT_VARIABLE = "ML4T_OUTPUT_ROOT"
 _output_root = click.option(
     "--output-root",
@@ -74,6 +75,7 @@ def run(config: str, twice: bool, output_root: Path) -> None:
     """Run the backtest of CONFIG (a name or a path) and write its result."""
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.reporting.parquet import report_path
+    from ml4t_backtest.run_provenance import run_provenance
     from ml4t_backtest.runner import check_determinism, prepared_dataset, publish_run, run_inputs, run_prepared
 
     loaded = load_config(config)
@@ -84,7 +86,8 @@ def run(config: str, twice: bool, output_root: Path) -> None:
     slices = prepared.context_data.height
     with _progress("Running") as show:
         result = run_prepared(loaded, prepared, on_progress=show and (lambda done: show(done, slices)))
-    version = publish_run(loaded, result, run_inputs(loaded, prepared), output_root)
+    made_by = run_provenance(loaded, prepared)
+    version = publish_run(loaded, result, run_inputs(loaded, prepared), output_root, provenance=made_by)
     _show_summary(loaded.name, result)
     click.echo(f"result  {version}")
     if (page := report_path(version)) is not None:
@@ -174,6 +177,64 @@ def report(run_folder: str, output_root: Path) -> None:
     _show_summary(folder.name, read_result(version))
     page = report_path(version)
     click.echo(f"report  {page.absolute()}" if page else "this run was written without a report")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, as a JSON list.")
+@_output_root
+def runs(as_json: bool, output_root: Path) -> None:
+    """List past runs, the youngest first: when, on what, by which code, and what came out.
+
+    A star marks the version that the run's name stands for; `reproduce NAME@VERSION` takes any of them.
+    """
+    import json
+
+    from ml4t_backtest.reporting.formats import count, percent, ratio
+    from ml4t_backtest.reporting.terminal import show_columns
+    from ml4t_backtest.reproduction import past_runs
+
+    found, broken = past_runs(output_root)
+    for line in broken:
+        click.echo(f"passed over  {line}", err=True)
+    if as_json:
+        click.echo(json.dumps([run.as_json() for run in found], indent=1))
+        return
+    figures = (("return", "total_return", percent), ("Sharpe", "sharpe_ratio", ratio), ("trades", "num_trades", count))
+    rows = []
+    for run in found:
+        told = run.as_json()
+        star = "*" if run.is_current else ""
+        hashes = [str(told["inputs"].get("config"))[:8], str(told["inputs"].get("data"))[:8], str(told["code"])[:8]]
+        known = [write(run.metrics.get(name)) for _, name, write in figures]
+        made = [f"{run.written:%Y-%m-%d %H:%M}", told["dataset"] or "?", *hashes]
+        rows.append([run.name, f"{told['version'][:12]}{star}", *made, *known])
+    if not rows:
+        click.echo(f"no runs under {output_root}; make one with: ml4t-backtest run simple_ml_strategy")
+        return
+    header = ("run", "version", "written (UTC)", "data set", "config", "data", "code")
+    show_columns((*header, *(label for label, _, _ in figures)), rows)
+
+
+@main.command("reproduce")
+@click.argument("run_name", metavar="RUN")
+@_output_root
+def reproduce_run(run_name: str, output_root: Path) -> None:
+    """Make RUN (a name, NAME@VERSION, or a folder) again from its manifest alone and compare it bit for bit.
+
+    Its data is prepared from the sources again; nothing is written. Exit code 0: identical. 3: something differs, the
+    first place of each table is named. 2: it could not be made again, because an input is gone or changed.
+    """
+    from ml4t_backtest.reproduction import find_run, reproduce
+
+    version = find_run(run_name, output_root)
+    again = reproduce(version)
+    for line in again.environment:
+        click.echo(f"note       {line}")
+    for line in again.differences:
+        click.echo(f"differs    {line}")
+    if not again.is_identical:
+        sys.exit(DIFFERENT)
+    click.echo(f"identical  {version.name[:12]}: every table and every figure, to the bit")
 
 
 @main.command()

@@ -151,7 +151,7 @@ def dataset_inputs(dataset: DatasetConfig) -> dict[str, str] | None:
     Raises:
         DataValidationError: A source does not exist.
     """
-    hashes = {name: source_hash(path) for name, path in _paths(dataset).items()}
+    hashes = {name: source_hash(path) for name, path in source_paths(dataset).items()}
     at_hand = {name: known for name, known in hashes.items() if known is not None}
     return {**_made_by(dataset), **at_hand} if len(at_hand) == len(hashes) else None
 
@@ -181,7 +181,7 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     with _collecting(found):
         universe = _read_universe(dataset)
     raise_violations(found)
-    return LoadedTables(prices, signals, context, actions, universe, _paths(dataset), _scan_findings(dataset))
+    return LoadedTables(prices, signals, context, actions, universe, source_paths(dataset), _scan_findings(dataset))
 
 
 def source_paths(dataset: DatasetConfig, kind: RawKind) -> dict[str, str]:
@@ -263,7 +263,7 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
         prices["universe"] if dataset.universe else None,
-        _paths(dataset),
+        source_paths(dataset),
         _scan_findings(dataset),
     )
     return prepare_tables(tables, recipe_of(dataset))
@@ -311,6 +311,17 @@ def recipe_of(dataset: DatasetConfig) -> Recipe:
         dataset.adjustment,
         dataset.prices.allow_nonpositive_prices,
     )
+
+
+def source_paths(dataset: DatasetConfig) -> dict[str, str]:
+    """Return where the sources of a data set lie, by the names that their tables have."""
+    named = {"prices": dataset.prices.path}
+    for kind in ("signals", "context"):
+        sources = _sources(dataset, kind)
+        named |= {f"{kind}_{number}": source.path for number, source in enumerate(sources)}
+    others = {"corporate_actions": dataset.corporate_actions, "universe": dataset.universe}
+    named |= {name: source.path for name, source in others.items() if source is not None}
+    return {name: dataset.resolve(path) for name, path in named.items()}
 
 
 def _sources(dataset: DatasetConfig, kind: RawKind) -> Sequence[ValueSection]:
@@ -449,17 +460,6 @@ def _collecting(found: list[Violation]) -> Iterator[None]:
         found += error.violations
 
 
-def _paths(dataset: DatasetConfig) -> dict[str, str]:
-    """Return where the sources of a data set lie, by the names that their tables have."""
-    named = {"prices": dataset.prices.path}
-    for kind in ("signals", "context"):
-        sources = _sources(dataset, kind)
-        named |= {f"{kind}_{number}": source.path for number, source in enumerate(sources)}
-    others = {"corporate_actions": dataset.corporate_actions, "universe": dataset.universe}
-    named |= {name: source.path for name, source in others.items() if source is not None}
-    return {name: dataset.resolve(path) for name, path in named.items()}
-
-
 def _scan_findings(dataset: DatasetConfig) -> list[Finding]:
     """Return what the files and the types of a data set's sources show."""
     sources: list[tuple[RawKind, PriceSource | ValueSection]] = [("prices", dataset.prices)]
@@ -472,7 +472,7 @@ def _scan_findings(dataset: DatasetConfig) -> list[Finding]:
 
 
 def _stamps(dataset: DatasetConfig) -> dict[str, object]:
-    return {name: source_stamps(path) for name, path in _paths(dataset).items()}
+    return {name: source_stamps(path) for name, path in source_paths(dataset).items()}
 
 
 def _made_by(dataset: DatasetConfig) -> dict[str, str]:

@@ -113,6 +113,10 @@ class CorruptDatasetError(BacktestError):
     """
 
 
+class InputsChangedError(BacktestError):
+    """A run cannot be made again: something it was made from is gone or changed; the text lists all of it."""
+
+
 class ConfigError(BacktestError, ValueError):
     """A configuration is wrong; the text lists every mistake with file, key, value and what is allowed.
 

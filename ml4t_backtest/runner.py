@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ml4t_backtest import __version__
 from ml4t_backtest.config.components import build_components
@@ -15,6 +16,7 @@ from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.loader import config_hash, load_config
 from ml4t_backtest.config.schema import BacktestConfig, ExecutionSection
 from ml4t_backtest.core.argument_types import checked_arguments
+from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import Prepared
 from ml4t_backtest.data.storage import content_hash
@@ -35,6 +37,7 @@ from ml4t_backtest.errors import ConfigError, StrategyError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.run_provenance import own_code, run_provenance
 from ml4t_backtest.strategy.base import Strategy
 
 __all__ = [
@@ -56,6 +59,7 @@ __all__ = [
     "run_backtest",
     "run_inputs",
     "run_prepared",
+    "run_provenance",
     "validated_tables",
 ]
 
@@ -156,7 +160,12 @@ def run_prepared(
 
 
 def publish_run(
-    config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str], root: str | Path = OUTPUT_ROOT
+    config: BacktestConfig,
+    result: BacktestResult,
+    inputs: Mapping[str, str],
+    root: str | Path = OUTPUT_ROOT,
+    *,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a result with its report under `root` and return the version's folder.
 
@@ -165,10 +174,11 @@ def publish_run(
         result: What came out.
         inputs: Hashes of what it was made from; see `run_inputs`.
         root: Output root.
+        provenance: See `run_provenance`; without it the run cannot be made again from its manifest alone.
     """
     report = report_of(config, result, inputs) if config.reporting.report else None
-    text = config.model_dump_json(indent=1)
-    return write_result(result, Path(root) / RUNS, config.name, inputs=inputs, report=report, config=text)
+    text, runs = config.model_dump_json(indent=1), Path(root) / RUNS
+    return write_result(result, runs, config.name, inputs=inputs, report=report, config=text, provenance=provenance)
 
 
 def report_of(config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str]) -> str:
@@ -186,8 +196,14 @@ def run_inputs(config: BacktestConfig, prepared: Prepared) -> dict[str, str]:
         "config": config_hash(config),
         "data": prepared.content_hash,
         **({} if ends is None else {"delistings": content_hash({"delistings": ends})}),
+        **({} if not (own := own_code(config)) else {"own_code": joint_hash(_by_name(own))}),
         "ml4t_backtest": __version__,
     }
+
+
+def _by_name(files: Mapping[str, str]) -> dict[str, str]:
+    """Return hashes by the names of their files: where those lie is no part of what a run is made from."""
+    return {Path(file).name: known for file, known in files.items()}
 
 
 def feed_of(config: BacktestConfig, prepared: Prepared) -> PolarsDataFeed:

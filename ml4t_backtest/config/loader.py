@@ -80,6 +80,32 @@ def config_from_mapping(
     return _backtest(Document(_plain(data, origin), origin), name, allowed_modules)
 
 
+def restore_config(content: Mapping[str, Any], *, name: str, folder: Path, dataset_folder: Path) -> BacktestConfig:
+    """Return a configuration from its `effective_content`, checked by the same rules as a file.
+
+    Args:
+        content: What `effective_content` returned.
+        name: What the text of mistakes calls it.
+        folder: Where files of strategies and cost models are looked for.
+        dataset_folder: Where relative paths of sources start from.
+
+    Raises:
+        ConfigError: With one line per mistake.
+    """
+    origin, source = Origin(f"<{name}>", folder), Origin(f"<{name}: data set>", dataset_folder)
+    mistakes = Mistakes()
+    document, given = Document(_plain(content["config"], origin), origin), _plain(content["dataset"], source)
+    config = _validate(BacktestConfig, document, document.data, mistakes)
+    dataset = _validate(DatasetConfig, Document(given, source), given, mistakes)
+    _check_paths(document, mistakes, ())
+    mistakes.raise_any()
+    assert config is not None
+    assert dataset is not None
+    _attach(config, dataset, origin)
+    dataset._origin = source
+    return config
+
+
 def read_document(path: Path) -> Document:
     """Return the content of a YAML or JSON (`.json`) file, checked as text but not as a configuration.
 
@@ -102,9 +128,23 @@ def config_hash(config: BacktestConfig | DatasetConfig) -> str:
     It does not depend on the folder, the format, comments, the order of keys, or whether a default is
     written out.
     """
+    return hash_of_content(effective_content(config))
+
+
+def effective_content(config: BacktestConfig | DatasetConfig) -> dict[str, Any]:
+    """Return everything a configuration says as JSON, defaults written out, its data set beside it."""
     content: dict[str, Any] = {"config": config.model_dump(mode="json")}
     if isinstance(config, BacktestConfig):
         content["dataset"] = config.dataset.model_dump(mode="json")
+    return content
+
+
+def hash_of_content(content: Mapping[str, Any]) -> str:
+    """Return the `config_hash` of a configuration by its `effective_content`.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
@@ -113,8 +153,7 @@ def _backtest(document: Document, name: str, allowed_modules: Sequence[str]) -> 
     mistakes = Mistakes()
     data = _with_names(document.data, name)
     config = _validate(BacktestConfig, document, data, mistakes)
-    for section in (("strategy",), ("execution", "slippage"), ("execution", "commission")):
-        _check_path(document, (*section, "path"), mistakes, allowed_modules)
+    _check_paths(document, mistakes, allowed_modules)
     dataset = _named_dataset(document, mistakes) or (config.data.source if config else None)
     if config is not None and dataset is not None:
         _check_benchmark(config, dataset, document, mistakes)
@@ -185,6 +224,11 @@ def _named_dataset(document: Document, mistakes: Mistakes) -> DatasetConfig | No
     except ConfigError as error:
         mistakes.absorb(error)
         return None
+
+
+def _check_paths(document: Document, mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
+    for section in (("strategy",), ("execution", "slippage"), ("execution", "commission")):
+        _check_path(document, (*section, "path"), mistakes, allowed_modules)
 
 
 def _check_path(document: Document, key: tuple[str, ...], mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ class Manifest:
         inputs: Name -> content hash of what it was made from (data, config, engine version).
         facts: Small values that belong to the data set, JSON only; `table_hashes` (table -> its hash) among them.
         schema_version: Version of `core.schemas` it was written with.
+        provenance: Where it was made and with what; no part of the content hash, so that the same content made
+            elsewhere is the same version. Whoever uses it compares it with `inputs`.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Manifest:
     inputs: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -45,6 +48,7 @@ class Manifest:
         inputs: Mapping[str, str],
         facts: Mapping[str, Any],
         table_hashes: Mapping[str, str],
+        provenance: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Return the manifest of a version, exactly as a reader will find it.
 
@@ -53,11 +57,16 @@ class Manifest:
         """
         try:
             stored = json.loads(
-                json.dumps([dict(inputs), {**facts, TABLE_HASHES: dict(table_hashes)}], allow_nan=False)
+                json.dumps(
+                    [dict(inputs), {**facts, TABLE_HASHES: dict(table_hashes)}, dict(provenance or {})],
+                    allow_nan=False,
+                )
             )
         except (TypeError, ValueError, RecursionError) as error:
             raise BacktestError(f"facts and inputs of a data set must be JSON without NaN: {error}") from error
-        return cls(kind, _identity(kind, files, *stored), dict(files), *stored)
+        made_from, told, made_by = stored
+        identity = _identity(kind, files, made_from, told)
+        return cls(kind, identity, dict(files), made_from, told, provenance=made_by)
 
     def text(self) -> str:
         """Return the manifest as JSON."""
@@ -88,7 +97,7 @@ def read_manifest(version: str | Path) -> Manifest:
 
 def _is_whole(manifest: Manifest) -> bool:
     """Return whether the parts of a manifest have their types and its hash is the one they give."""
-    dicts = (manifest.files, manifest.inputs, manifest.facts)
+    dicts = (manifest.files, manifest.inputs, manifest.facts, manifest.provenance)
     if not all(isinstance(part, dict) for part in dicts) or not all(map(_is_entry, manifest.files.values())):
         return False
     expected = _identity(manifest.kind, manifest.files, manifest.inputs, manifest.facts)

@@ -66,6 +66,17 @@ def code_hash(*rooms: str) -> str:
     return _joined([*own, *((library, version(library)) for library in _LIBRARIES)])
 
 
+@cache
+def package_hash() -> str:
+    """Return a sha256 over all code of this package."""
+    return _joined((str(file.relative_to(_PACKAGE)), sha256_of(file)) for file in sorted(_PACKAGE.rglob("*.py")))
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that results depend on."""
+    return {library: version(library) for library in _LIBRARIES}
+
+
 def _named(files: list[Path]) -> list[tuple[str, Path]]:
     """Return files with what their paths say of their rows: hive keys, order, format. A lone file has any name.
 

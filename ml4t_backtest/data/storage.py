@@ -104,6 +104,7 @@ def staged(
     attachments: Mapping[str, Attachment] | None = None,
     layout: Layout = PLAIN,
     keep: int = 5,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Iterator[Staged]:
     """Write the tables as a version of data set `name` that becomes visible by `make_current`, or never.
 
@@ -118,6 +119,7 @@ def staged(
             stored and listed beside the tables (a report, a config).
         layout: How the tables lie in files.
         keep: Number of versions that stay, the current one among them; younger ones than an hour stay as well.
+        provenance: Small JSON values that say where and with what it was made; no part of its content hash.
 
     Raises:
         UnsafePathError: A name is no safe path, or two files would have the same one.
@@ -138,7 +140,12 @@ def staged(
             files = VersionFiles(staging, layout)
             files.write(tables, attachments or {})
             manifest = Manifest.of(
-                kind, files.listed, inputs=inputs or {}, facts=facts or {}, table_hashes=files.table_hashes
+                kind,
+                files.listed,
+                inputs=inputs or {},
+                facts=facts or {},
+                table_hashes=files.table_hashes,
+                provenance=provenance,
             )
             _replace_text(staging / MANIFEST, manifest.text())
         yield Staged(manifest, home, staging, keep)
@@ -161,6 +168,7 @@ def publish(
     attachments: Mapping[str, Attachment] | None = None,
     layout: Layout = PLAIN,
     keep: int = 5,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Write the tables as a new version of data set `name` and make it the current one; arguments as for `staged`.
 
@@ -179,6 +187,7 @@ def publish(
         attachments=attachments,
         layout=layout,
         keep=keep,
+        provenance=provenance,
     ) as version:
         return version.make_current()
 

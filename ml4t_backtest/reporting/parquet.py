@@ -27,6 +27,7 @@ def write_result(
     inputs: Mapping[str, str] | None = None,
     report: str | None = None,
     config: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publish a result as the current version of `name` under `root` and return the version's folder.
 
@@ -37,6 +38,7 @@ def write_result(
         inputs: Content hashes of what the run was made from.
         report: HTML page stored beside the tables.
         config: Text of the configuration, stored beside the tables.
+        provenance: Where and with what it was made, for the manifest; no part of the content hash.
     """
     attachments = {METRICS: _json(result.metrics).encode()}
     if report is not None:
@@ -44,7 +46,8 @@ def write_result(
     if config is not None:
         attachments["config.json"] = config.encode()
     facts = {"initial_capital": result.initial_capital, "facts": result.facts}
-    publish(root, name, result.tables(), kind=KIND, inputs=inputs, facts=facts, attachments=attachments)
+    tables = result.tables()
+    publish(root, name, tables, kind=KIND, inputs=inputs, facts=facts, attachments=attachments, provenance=provenance)
     return current_version(root, name)
 
 
