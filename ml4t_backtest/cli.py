@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,20 @@ _output_root = click.option(
 )
 
 
+def _complete_configs(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from ml4t_backtest.config.folders import config_names
+
+    with suppress(BacktestError):
+        return [name for name in config_names() if name.startswith(incomplete)]
+    return []
+
+
+def _complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    home = Path(ctx.params.get("output_root") or os.environ.get(_OUTPUT_VARIABLE) or ".runs") / "runs"
+    names = sorted(each.name for each in home.iterdir()) if home.is_dir() else []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 class Commands(click.Group):
     """A group whose commands turn the package's errors into one text and exit code 2."""
 
@@ -68,7 +82,7 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@click.argument("config")
+@click.argument("config", shell_complete=_complete_configs)
 @click.option("--twice", is_flag=True, help="Run it twice and refuse a strategy that does not come to the same.")
 @_output_root
 def run(config: str, twice: bool, output_root: Path) -> None:
@@ -95,7 +109,7 @@ def run(config: str, twice: bool, output_root: Path) -> None:
 
 
 @main.command()
-@click.argument("config")
+@click.argument("config", shell_complete=_complete_configs)
 @_output_root
 def validate(config: str, output_root: Path) -> None:
     """Check CONFIG and every row of its data, without running or writing anything.
@@ -131,7 +145,7 @@ def prepare(dataset: str, output_root: Path) -> None:
 
 
 @main.command("check-lookahead")
-@click.argument("config")
+@click.argument("config", shell_complete=_complete_configs)
 @click.option(
     "--signals",
     metavar="MODULE:FUNCTION",
@@ -163,7 +177,7 @@ def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
 
 
 @main.command()
-@click.argument("run_folder", metavar="RUN")
+@click.argument("run_folder", metavar="RUN", shell_complete=_complete_runs)
 @_output_root
 def report(run_folder: str, output_root: Path) -> None:
     """Show the summary and the report of RUN (a run's name, or a folder with a result)."""
@@ -216,7 +230,7 @@ def runs(as_json: bool, output_root: Path) -> None:
 
 
 @main.command("reproduce")
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", shell_complete=_complete_runs)
 @_output_root
 def reproduce_run(run_name: str, output_root: Path) -> None:
     """Make RUN (a name, NAME@VERSION, or a folder) again from its manifest alone and compare it bit for bit.
@@ -235,6 +249,37 @@ def reproduce_run(run_name: str, output_root: Path) -> None:
     if not again.is_identical:
         sys.exit(DIFFERENT)
     click.echo(f"identical  {version.name[:12]}: every table and every figure, to the bit")
+
+
+@main.command()
+@click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Versions of each that stay.")
+@click.option("--dry-run", is_flag=True, help="Only list what would go.")
+@_output_root
+def clean(keep: int, dry_run: bool, output_root: Path) -> None:
+    """Remove old versions of data sets and results, and what killed runs left behind.
+
+    What is current stays, and so does what a run is writing, what was current within the last hour, and whatever this
+    package did not make.
+    """
+    from ml4t_backtest.data.upkeep import clean as clean_up
+
+    done = clean_up(output_root, keep=keep, dry_run=dry_run)
+    for path, reason in done.left:
+        click.echo(f"left     {path}: {reason}")
+    for path, reason in done.removed:
+        click.echo(f"{'would go' if dry_run else 'removed '} {path}: {reason}")
+    click.echo(f"{len(done.removed)} {'would be removed' if dry_run else 'removed'}, {len(done.left)} left")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion of SHELL; bash: eval "$(ml4t-backtest completion bash)" in ~/.bashrc."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(main, {}, "ml4t-backtest", "_ML4T_BACKTEST_COMPLETE").source())
 
 
 @main.command()

@@ -6,7 +6,6 @@ Bars and context have a versioned folder each, with a report of what was checked
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -39,6 +38,7 @@ from ml4t_backtest.data.storage import (
     versions_of,
 )
 from ml4t_backtest.data.table_description import TableDescription
+from ml4t_backtest.data.upkeep import mark_used
 from ml4t_backtest.errors import ConfigError, CorruptDatasetError
 
 KIND = "prepared"
@@ -309,12 +309,13 @@ def find_prepared(
     bars, context = (_made_from(output, inputs) for output in (asset_output, context_output))
     if bars is None or context is None:
         return None
-    with suppress(CorruptDatasetError):
+    # One that is taken away meanwhile is as good as none.
+    with suppress(CorruptDatasetError, FileNotFoundError):
         found = _opened(*bars, *context)
         if found.rows is not None and found.report:
             # Whoever tidies up sees that they are still in use.
             for version, _ in (bars, context):
-                os.utime(version)
+                mark_used(version)
             return found
     return None
 

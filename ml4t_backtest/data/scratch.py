@@ -5,6 +5,7 @@ They come in parts of the source and are wanted by symbol (an indicator needs a 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -18,6 +19,7 @@ from typing import Self
 import polars as pl
 
 from ml4t_backtest.data.sources import collect
+from ml4t_backtest.data.upkeep import hold
 
 # So many rows take about a hundred megabytes with what is computed of them.
 ROWS_AT_ONCE = 500_000
@@ -64,7 +66,7 @@ class Workplace:
                 self._made = [each for each in (self._parent, *self._parent.parents) if not each.exists()]
                 self._parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._parent))
-            self._clear = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._clear = weakref.finalize(self, _give_up, self._folder, hold(self._folder))
         self._files += 1
         return self._folder / f"{self._files}.parquet"
 
@@ -90,6 +92,11 @@ class Workplace:
         self._done += rows
         if self._on_progress is not None:
             self._on_progress(self._done, self._to_do)
+
+
+def _give_up(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 @dataclass(frozen=True)

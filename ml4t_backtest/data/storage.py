@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +27,16 @@ from ml4t_backtest.data.content_hash import content_hash, refuse_foreign_types
 from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
 from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.safe_path import safe_path
+from ml4t_backtest.data.upkeep import (
+    POINTER,
+    VERSIONS,
+    hold,
+    new_staging,
+    pointed_to,
+    pointing,
+    tidy,
+    version_folders,
+)
 from ml4t_backtest.data.version_files import PLAIN, Attachment, Layout, Table, VersionFiles, path_of, sha256_of, sync
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
 
@@ -57,14 +64,6 @@ __all__ = [
     "versions_of",
 ]
 
-POINTER = "CURRENT"
-VERSIONS = "versions"
-_STAGING = ".staging-"
-_HASH = re.compile(r"[0-9a-f]{64}")
-# Seconds after which a writer's leftovers are nobody's, and a version that was replaced is read by nobody any more.
-_LEFT_ALONE = 86_400.0
-_STILL_READ = 3_600.0
-
 
 @dataclass(frozen=True)
 class Staged:
@@ -86,10 +85,20 @@ class Staged:
             BacktestError: The disk is full or read-only; the version published before is still current.
         """
         with _writing(self._home):
-            _move_into_place(self._folder, self._home / VERSIONS / self.manifest.content_hash)
-            _replace_text(self._home / POINTER, self.manifest.content_hash)
-        _tidy(self._home, self._keep)
+            with pointing(self._home):
+                self._point_to(self._home / VERSIONS / self.manifest.content_hash)
+            tidy(self._home, self._keep)
         return self.manifest
+
+    def _point_to(self, version: Path) -> None:
+        before = pointed_to(self._home)
+        _move_into_place(self._folder, version)
+        if before is not None and before != version:
+            # Whoever reads the one that is replaced now has an hour for it.
+            with suppress(FileNotFoundError):
+                os.utime(before)
+                os.utime(version)
+        _replace_text(self._home / POINTER, version.name)
 
 
 @contextmanager
@@ -132,11 +141,12 @@ def staged(
     for table, frame in tables.items():
         if isinstance(frame, pl.DataFrame):
             refuse_foreign_types({table: frame})
-    staging, made = _new_name(home), _absent(home / VERSIONS)
+    staging, made, lock = new_staging(home), _absent(home / VERSIONS), list[int]()
     try:
         with _writing(home):
             (home / VERSIONS).mkdir(parents=True, exist_ok=True)
             staging.mkdir()
+            lock.append(hold(staging))
             files = VersionFiles(staging, layout)
             files.write(tables, attachments or {})
             manifest = Manifest.of(
@@ -151,6 +161,8 @@ def staged(
         yield Staged(manifest, home, staging, keep)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for descriptor in lock:
+            os.close(descriptor)
         # Of a version that never was, not even the folders stay.
         for folder in made:
             with suppress(OSError):
@@ -201,7 +213,7 @@ def current_version(root: str | Path, name: str) -> Path:
     home = _home(root, name)
     if not (home / POINTER).is_file():
         raise CorruptDatasetError(f"nothing is published as {name!r} in {root}; materialize or run it first")
-    current = _pointed_to(home)
+    current = pointed_to(home)
     if current is None:
         raise CorruptDatasetError(f"{home / POINTER} is damaged: it names no version; publish {name!r} again")
     return current
@@ -209,9 +221,7 @@ def current_version(root: str | Path, name: str) -> Path:
 
 def versions_of(root: str | Path, name: str) -> list[Path]:
     """Return the folders of the versions of `name` that lie there, the youngest first."""
-    folder = _home(root, name) / VERSIONS
-    found = [path for path in folder.iterdir() if _HASH.fullmatch(path.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return version_folders(_home(root, name))
 
 
 def is_published(root: str | Path, name: str) -> bool:
@@ -269,7 +279,7 @@ def published_files(folder: Path) -> list[Path]:
     Raises:
         CorruptDatasetError: The pointer is damaged, a file is absent or changed, or there is no main table.
     """
-    version = folder if _is_version(folder) else _pointed_to(folder)
+    version = folder if _is_version(folder) else pointed_to(folder)
     if version is None:
         raise CorruptDatasetError(f"{folder / POINTER} is damaged: it names no version; publish the data set again")
     manifest = read_manifest(version)
@@ -311,19 +321,6 @@ def _refuse_clashes(files: list[str]) -> None:
         raise UnsafePathError(f"two files of one version would be called {twice[0][:80]!r}; rename one")
 
 
-def _pointed_to(home: Path) -> Path | None:
-    try:
-        version = (home / POINTER).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return None
-    return home / VERSIONS / version if _HASH.fullmatch(version) else None
-
-
-def _new_name(folder: Path) -> Path:
-    # Not of `tempfile`, whose files nobody but their writer's user may read.
-    return folder / f"{_STAGING}{secrets.token_hex(8)}"
-
-
 def _read(path: Path, rows: int | None) -> pl.DataFrame:
     with reading(path):
         frame = pl.read_parquet(path, glob=False, hive_partitioning=False)
@@ -341,7 +338,7 @@ def _move_into_place(staging: Path, target: Path) -> None:
             raise
         if _is_intact(target):
             return
-        aside = _new_name(target.parent.parent)
+        aside = new_staging(target.parent.parent)
         os.replace(target, aside)
         _move_into_place(staging, target)
         shutil.rmtree(aside, ignore_errors=True)
@@ -358,23 +355,8 @@ def _is_intact(version: Path) -> bool:
     return True
 
 
-def _tidy(home: Path, keep: int) -> None:
-    """Remove what killed writers left, and the oldest versions beyond `keep`."""
-    with suppress(OSError):
-        versions = [path for path in (home / VERSIONS).iterdir() if _HASH.fullmatch(path.name)]
-        current = _pointed_to(home)
-        versions.sort(key=lambda path: (path == current, path.stat().st_mtime_ns))
-        old = _older_than(_STILL_READ, versions[: -max(keep, 1)])
-        for path in (*old, *_older_than(_LEFT_ALONE, list(home.glob(f"{_STAGING}*")))):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _older_than(seconds: float, paths: list[Path]) -> list[Path]:
-    return [path for path in paths if time.time() - path.stat().st_mtime > seconds]
-
-
 def _replace_text(path: Path, text: str) -> None:
-    temporary = _new_name(path.parent)
+    temporary = new_staging(path.parent)
     try:
         with temporary.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -55,17 +55,17 @@ def test_leftovers_of_killed_writers_are_swept_after_a_day(tmp_path: Path) -> No
 
 
 def test_the_five_youngest_versions_stay(tmp_path: Path) -> None:
-    for value in range(8):
-        publish(tmp_path, "d", table(value), kind="test")
-        age(current_version(tmp_path, "d"), TWO_DAYS - value)
+    published = [publish(tmp_path, "d", table(value), kind="test").content_hash for value in range(8)]
+    for value, version in enumerate(published):
+        age(tmp_path / "d" / VERSIONS / version, TWO_DAYS - value)
     publish(tmp_path, "d", table(8), kind="test")
     assert values(tmp_path / "d") == {4, 5, 6, 7, 8}
 
 
 def test_the_current_version_stays_however_old_it_is(tmp_path: Path) -> None:
-    for value in (1, 2, 3):
-        publish(tmp_path, "d", table(value), kind="test")
-        age(current_version(tmp_path, "d"), TWO_DAYS - value)
+    published = [publish(tmp_path, "d", table(value), kind="test").content_hash for value in (1, 2, 3)]
+    for value, version in enumerate(published):
+        age(tmp_path / "d" / VERSIONS / version, TWO_DAYS - value)
     publish(tmp_path, "d", table(1), kind="test", keep=2)
     assert values(tmp_path / "d") == {1, 3}
 
