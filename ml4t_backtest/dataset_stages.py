@@ -151,7 +151,7 @@ def dataset_inputs(dataset: DatasetConfig) -> dict[str, str] | None:
     Raises:
         DataValidationError: A source does not exist.
     """
-    hashes = {name: source_hash(path) for name, path in source_paths(dataset).items()}
+    hashes = {name: source_hash(path) for name, path in all_source_paths(dataset).items()}
     at_hand = {name: known for name, known in hashes.items() if known is not None}
     return {**_made_by(dataset), **at_hand} if len(at_hand) == len(hashes) else None
 
@@ -181,13 +181,13 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
     with _collecting(found):
         universe = _read_universe(dataset)
     raise_violations(found)
-    return LoadedTables(prices, signals, context, actions, universe, source_paths(dataset), _scan_findings(dataset))
+    return LoadedTables(prices, signals, context, actions, universe, all_source_paths(dataset), _scan_findings(dataset))
 
 
 def source_paths(dataset: DatasetConfig, kind: RawKind) -> dict[str, str]:
     """Return where the sources of a kind lie, by the names that their tables have; the universe comes with prices."""
     wanted = {"prices": ("prices", "universe")}.get(kind)
-    named = _paths(dataset)
+    named = all_source_paths(dataset)
     return {name: path for name, path in named.items() if (name in wanted if wanted else name.startswith(kind))}
 
 
@@ -263,7 +263,7 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
         prices["universe"] if dataset.universe else None,
-        source_paths(dataset),
+        all_source_paths(dataset),
         _scan_findings(dataset),
     )
     return prepare_tables(tables, recipe_of(dataset))
@@ -313,7 +313,7 @@ def recipe_of(dataset: DatasetConfig) -> Recipe:
     )
 
 
-def source_paths(dataset: DatasetConfig) -> dict[str, str]:
+def all_source_paths(dataset: DatasetConfig) -> dict[str, str]:
     """Return where the sources of a data set lie, by the names that their tables have."""
     named = {"prices": dataset.prices.path}
     for kind in ("signals", "context"):
@@ -472,7 +472,7 @@ def _scan_findings(dataset: DatasetConfig) -> list[Finding]:
 
 
 def _stamps(dataset: DatasetConfig) -> dict[str, object]:
-    return {name: source_stamps(path) for name, path in source_paths(dataset).items()}
+    return {name: source_stamps(path) for name, path in all_source_paths(dataset).items()}
 
 
 def _made_by(dataset: DatasetConfig) -> dict[str, str]:

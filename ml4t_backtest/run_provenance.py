@@ -19,7 +19,7 @@ from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.prepared import Prepared, PreparedFiles
 from ml4t_backtest.data.provenance import library_versions, package_hash, source_hash
 from ml4t_backtest.data.version_files import sha256_of
-from ml4t_backtest.dataset_stages import source_paths
+from ml4t_backtest.dataset_stages import all_source_paths
 from ml4t_backtest.errors import DataValidationError, InputsChangedError
 
 # Keys of a prepared data set's inputs that are no source.
@@ -32,7 +32,7 @@ def run_provenance(config: BacktestConfig, prepared: Prepared) -> dict[str, Any]
     Data that is in memory already brings no hashes of its sources: then only the hash of the data itself tells.
     """
     made_from = prepared.manifest.inputs if isinstance(prepared, PreparedFiles) else {}
-    paths = source_paths(config.dataset)
+    paths = all_source_paths(config.dataset)
     return {
         **effective_content(config),
         "folder": str(config.folder.absolute()),
