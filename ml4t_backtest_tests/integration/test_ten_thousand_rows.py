@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def expected_fills(bars: pl.DataFrame) -> list[tuple[datetime, str, float, float
     fills = []
     for (symbol,), own in bars.sort("symbol", "timestamp").group_by("symbol", maintain_order=True):
         held, rows = False, own.select("timestamp", "open", "prediction").rows()
-        for (_, _, prediction), (timestamp, price, _) in zip(rows, rows[1:], strict=False):
+        for (_, _, prediction), (timestamp, price, _) in pairwise(rows):
             if (prediction < -1.0) if held else (prediction > 1.0):
                 held = not held
                 fills.append((timestamp, symbol, price, 10.0 if held else -10.0))
