@@ -59,7 +59,7 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
     Raises:
         dg.Failure: With the package's text; it is never retried, because the same input fails again.
     """
-    with failing_once():
+    with step_failures():
         try:
             return make()
         except DataValidationError as error:
@@ -71,7 +71,7 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
 
 def balanced(make: Callable[[], Made]) -> Generator[dg.AssetCheckResult, None, Made]:
     """Return the run that `make` makes; when its books do not balance, fail the check and refuse to go on."""
-    with failing_once():
+    with step_failures():
         try:
             return make()
         except AccountingError as error:
@@ -88,18 +88,39 @@ def audited(tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFra
     outcomes, grave = audit(tables, schemas)
     yield from recorded(outcomes)
     if grave:
-        with failing_once():
+        with step_failures():
             raise DataValidationError(grave)
 
 
+def required(outcomes: Iterable[Outcome]) -> Checks:
+    """Yield outcomes as check results, and refuse to go on when one failed that is no warning.
+
+    Raises:
+        dg.Failure: With the text of every such outcome.
+    """
+    found = list(outcomes)
+    yield from recorded(found)
+    grave = [f"{each.asset}.{each.check}: {each.text}" for each in found if not (each.passed or each.is_warning)]
+    if grave:
+        raise dg.Failure("\n".join(grave), allow_retries=False)
+
+
 @contextmanager
-def failing_once() -> Iterator[None]:
+def step_failures() -> Iterator[None]:
     """Turn errors into a failure of the step: what may pass by itself is tried again, the package's own never is."""
+    try:
+        with tried_again():
+            yield
+    except BacktestError as error:
+        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
+@contextmanager
+def tried_again() -> Iterator[None]:
+    """Have a step tried again, three times in all, for an error that may pass by itself."""
     try:
         yield
     except Exception as error:
         if is_transient(error):
             raise dg.RetryRequested(_ATTEMPTS - 1, _SECONDS_BETWEEN) from error
-        if isinstance(error, BacktestError):
-            raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
         raise

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.contracts import tried_again
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf, Value
 
 INPUTS = "inputs"
@@ -32,7 +33,8 @@ class AssetStore(dg.ConfigurableIOManager):
         """Publish a value as the new version of its asset and partition."""
         recorded = context.output_metadata.get(INPUTS)
         inputs = dict(recorded.data) if isinstance(recorded, dg.JsonMetadataValue) else {}  # type: ignore[arg-type]
-        path = self.shelf.put(context.asset_key.to_user_string(), _partition(context), obj, inputs)
+        with tried_again():
+            path = self.shelf.put(context.asset_key.to_user_string(), _partition(context), obj, inputs)
         context.add_output_metadata({"path": dg.MetadataValue.path(path)})
 
     def load_input(self, context: dg.InputContext) -> Value | dict[str, Value]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from docs.generated_blocks import with_blocks
 from ml4t_backtest.config.cost_models import models_of
 from ml4t_backtest.config.dataset_schema import (
     ActionSource,
@@ -76,13 +77,7 @@ def blocks() -> dict[str, str]:
 
 def rewritten(page: str) -> str:
     """Return the page with every generated block brought up to date."""
-    for name, body in blocks().items():
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(page):
-            raise SystemExit(f"the page has no place for {name!r}: write {begin} and {end} where it belongs")
-        page = pattern.sub(lambda _, text=f"{begin}\n\n{body}\n\n{end}": text, page)
-    return page
+    return with_blocks(page, blocks())
 
 
 def _keys_of(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:

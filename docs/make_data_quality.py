@@ -6,7 +6,6 @@ told otherwise. A test holds that the page is up to date where that folder is th
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, get_args
 
 import polars as pl
 
+from docs.generated_blocks import with_blocks
 from ml4t_backtest import DataPreparer, DataValidationError, PolarsDataFeed, Violation
 from ml4t_backtest.core.schemas import prices_schema
 from ml4t_backtest.data.calendar import TradingCalendar
@@ -310,13 +310,7 @@ def _wrong(folder: Path) -> Iterator[Cells]:
 
 def rewritten(page: str, folder: Path) -> str:
     """Return the page with every generated block brought up to date."""
-    for name, body in blocks(folder).items():
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(page):
-            raise SystemExit(f"the page has no place for {name!r}: write {begin} and {end} where it belongs")
-        page = pattern.sub(lambda _, text=f"{begin}\n\n{body}\n\n{end}": text, page)
-    return page
+    return with_blocks(page, blocks(folder))
 
 
 def _table(head: Cells, rows: Sequence[Cells]) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pandera.polars as pa
 import polars as pl
 
+from docs.generated_blocks import with_blocks
 from ml4t_backtest import (
     BacktestEngine,
     BacktestResult,
@@ -146,13 +146,7 @@ def columns_table(schema: pa.DataFrameSchema) -> str:
 
 def rewritten(page: str) -> str:
     """Return the page with every generated block brought up to date."""
-    for name, body in blocks().items():
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(page):
-            raise SystemExit(f"the page has no place for {name!r}: write {begin} and {end} where it belongs")
-        page = pattern.sub(lambda _, text=f"{begin}\n\n{body}\n\n{end}": text, page)
-    return page
+    return with_blocks(page, blocks())
 
 
 def _type(dtype: Any) -> str:

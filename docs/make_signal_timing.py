@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from docs.generated_blocks import with_blocks
 from ml4t_backtest import BacktestEngine, DataPreparer, PolarsDataFeed, Strategy
 from ml4t_backtest.core.instants import span_microseconds
 from ml4t_backtest.data.calendar import TradingCalendar
@@ -233,14 +234,8 @@ def lived_row(case: Case) -> dict[str, str]:
 
 def rewritten(page: str) -> str:
     """Return the page with every diagram brought up to date."""
-    for name, (case, sessions) in DIAGRAMS.items():
-        begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
-        if not pattern.search(page):
-            raise SystemExit(f"the page has no place for {name!r}: write {begin} and {end} where it belongs")
-        drawn = f"{begin}\n\n```\n{diagram(case, sessions)}\n```\n\n{end}"
-        page = pattern.sub(lambda _, text=drawn: text, page)
-    return page
+    drawn = {name: f"```\n{diagram(case, sessions)}\n```" for name, (case, sessions) in DIAGRAMS.items()}
+    return with_blocks(page, drawn)
 
 
 if __name__ == "__main__":

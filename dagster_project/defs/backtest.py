@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
-from dagster_project.contracts import audited, balanced, check_specs, failing_once, recorded
+from dagster_project.contracts import audited, balanced, check_specs, required, step_failures
 from dagster_project.defs.common import Events, Store, about, tag_run, unchanged
 from dagster_project.io_manager import INPUTS
 from dagster_project.metadata import run_metadata, table_metadata
@@ -48,7 +48,7 @@ _PICTURED = ("backtest_run", "portfolio_states")
 def backtest(context: dg.AssetExecutionContext, store: Store) -> Events:
     """Run a configuration's strategy over its prepared data."""
     key = context.partition_key
-    with failing_once():
+    with step_failures():
         config = config_of(key)
         tables = store.shelf.read_together(PREPARED_TABLES, dataset_key(config, key))
         prepared = prepared_from(config.dataset, tables)
@@ -63,7 +63,7 @@ def backtest(context: dg.AssetExecutionContext, store: Store) -> Events:
     records = found or run_tables(key, config, result, inputs)
     schemas = {"backtest_run": run_summary_schema(), **result_schemas()}
     yield from audited(records, schemas)
-    yield from recorded(_outcomes(config, prepared, result, records, store.shelf, is_new=found is None))
+    yield from required(_outcomes(config, prepared, result, records, store.shelf, is_new=found is None))
     pictures = run_metadata(result, config.reporting.benchmark)
     for name, frame in records.items():
         shown = pictures if name in _PICTURED else {}
@@ -86,19 +86,13 @@ def _outcomes(
 ) -> list[Outcome]:
     """Return what else is asked of a run; of one that was published before it was asked then."""
     row = records["backtest_run"].row(0, named=True)
-    before = _before(shelf, row["config"]) if is_new else row
+    before = shelf.frame_before("backtest_run", row["config"])
     ahead = Outcome("backtest_run", "no_look_ahead", True, text="unchanged: looked at when it was published")
     return [
         look_ahead_outcome(config, prepared, result) if is_new else ahead,
-        run_drift(before, row),
-        traded(result.trades, allowed_none=False),
+        run_drift(None if before is None else before.row(0, named=True), row),
+        traded(result.trades),
     ]
-
-
-def _before(shelf: AssetShelf, key: str) -> dict[str, object] | None:
-    found = shelf.made_from(["backtest_run"], key, shelf.inputs_of("backtest_run", key))
-    row = found["backtest_run"] if found else None
-    return row.row(0, named=True) if isinstance(row, pl.DataFrame) else None
 
 
 def _version(table: str, inputs: Mapping[str, str]) -> dg.DataVersion:

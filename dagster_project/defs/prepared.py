@@ -1,7 +1,6 @@
 """Prepared data: bars and context with what was known at each decision. All parts are made, and published, together."""
 
 import dagster as dg
-import polars as pl
 
 from dagster_project.contracts import check_specs, guarded, recorded
 from dagster_project.defs.common import Events, Store, about, unchanged
@@ -10,7 +9,7 @@ from dagster_project.metadata import table_metadata
 from dagster_project.partitions import DATASETS
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.storage import content_hash
-from ml4t_backtest.pipeline.asset_shelf import AssetShelf, Tables
+from ml4t_backtest.pipeline.asset_shelf import Tables
 from ml4t_backtest.pipeline.checks import rule_outcomes
 from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, level_outcomes
 from ml4t_backtest.pipeline.partition_names import dataset_of
@@ -57,9 +56,11 @@ def prepared_data(
     tables, schemas = prepared.tables(), prepared_schemas(dataset)
     for name, frame in tables.items():
         yield from recorded(rule_outcomes(name, [], frame.height))
+    source_rows = sum(frame.height for each in validated.values() for frame in each.values())
     yield from recorded(level_outcomes(dataset, prepared))
-    yield from recorded([findings_outcome("source_quality", "findings", prepared.source_quality, len(inputs))])
-    yield from recorded([bars_drift(_before(store.shelf, context.partition_key), prepared.asset_data)])
+    yield from recorded([findings_outcome("source_quality", "findings", prepared.source_quality, source_rows)])
+    before = store.shelf.frame_before("asset_data", context.partition_key)
+    yield from recorded([bars_drift(before, prepared.asset_data)])
     for name, frame in tables.items():
         yield dg.MaterializeResult(
             asset_key=name,
@@ -67,10 +68,3 @@ def prepared_data(
             metadata={**table_metadata(frame, schemas[name]), INPUTS: inputs},
             data_version=dg.DataVersion(content_hash({name: frame})),
         )
-
-
-def _before(shelf: AssetShelf, key: str) -> pl.DataFrame | None:
-    """Return the bars published last, where they are whole."""
-    found = shelf.made_from(["asset_data"], key, shelf.inputs_of("asset_data", key))
-    bars = found["asset_data"] if found else None
-    return bars if isinstance(bars, pl.DataFrame) else None

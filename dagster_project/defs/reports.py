@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
-from dagster_project.contracts import audited, check_specs, failing_once
+from dagster_project.contracts import audited, check_specs, step_failures
 from dagster_project.defs.common import Events, Store, asset
 from dagster_project.io_manager import EVERY_PARTITION, INPUTS
 from dagster_project.metadata import run_metadata, table_metadata
@@ -23,7 +23,7 @@ from ml4t_backtest.runner import report_of
 @asset("reports", "html", partitions_def=CONFIGS, deps=list(RUN_TABLES))
 def run_report(context: dg.AssetExecutionContext, store: Store) -> Events:
     """The run as a page: curves, figures, trades, what it was made from."""
-    with failing_once():
+    with step_failures():
         config = config_of(context.partition_key)
         result, inputs = published_run(store.shelf, context.partition_key)
         page = report_of(config, result, inputs)

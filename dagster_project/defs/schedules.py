@@ -93,10 +93,10 @@ def changed_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     datasets = dataset_changes(dataset_names(), seen["datasets"])
     late = {name for name in configs.changed if not shelf().holds("asset_data", _dataset_of(name))}
     renewed = sorted({*datasets.changed, *map(_dataset_of, late)})
-    requests = [_request(prepare_data, name, "ml4t/dataset") for name in renewed]
+    requests = [_request(prepare_data.name, name, "ml4t/dataset") for name in renewed]
     # Those on a data set that is prepared anew come after it.
     ready = [name for name in configs.changed if _dataset_of(name) not in renewed]
-    requests += [_request(run_backtests, name, "ml4t/config") for name in ready if not _is_current(name, None)]
+    requests += [_request(run_backtests.name, name, "ml4t/config") for name in ready if not _is_current(name, None)]
     return dg.SensorResult(requests, cursor=json.dumps({"configs": configs.seen, "datasets": datasets.seen}))
 
 
@@ -115,8 +115,8 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
     notifier()(Notice(run.job_name, run.tags.get(PARTITION_TAG), run.run_id, context.failure_event.message or ""))
 
 
-def _request(job: object, key: str, tag: str) -> dg.RunRequest:
-    return dg.RunRequest(job_name=getattr(job, "name", None), partition_key=key, tags={tag: key})
+def _request(job: str, key: str, tag: str) -> dg.RunRequest:
+    return dg.RunRequest(job_name=job, partition_key=key, tags={tag: key})
 
 
 def _dataset_of(config: str) -> str:

@@ -43,9 +43,7 @@ FILL_PHASES = ("open", "rising", "falling", "inside", "close", "settled")
 # Why an order did not do all that was asked of it.
 ORDER_REASONS = {
     "unknown_symbol": "rejected: the symbol is not in the data",
-    "no_price": (
-        "rejected: the symbol has had no bar so far, or its last close is not above 0 and a sum of money was asked for"
-    ),
+    "no_price": "rejected: the symbol has had no bar so far, or a price not above 0 where it is sized or would fill",
     "invalid_quantity": "rejected: the quantity is no finite number",
     "invalid_price": "rejected: a limit, stop or trail is no positive finite number, or a trail is no fraction below 1",
     "invalid_tif": "rejected: the time in force is unknown",

@@ -30,8 +30,16 @@ class OrderView:
         decision_timestamp: When it was decided, UTC; of a protective order that of its entry.
         last_timestamp: Slice of its last change, UTC.
 
-    >>> "limit" in OrderView.__slots__ and "reason" in OrderView.__slots__
-    True
+    >>> from ml4t_backtest import BacktestEngine, PolarsDataFeed, Strategy
+    >>> from ml4t_backtest.data.synthetic import random_bars
+    >>> class Patient(Strategy):
+    ...     def on_timestamp_batch(self, timestamp, asset_batch, context):
+    ...         if not self.get_orders("S0000"):
+    ...             self.buy("S0000", 10, limit=1.0)
+    ...     def on_order(self, order):
+    ...         print(order.order_type, order.limit, order.status, order.reason)
+    >>> result = BacktestEngine(PolarsDataFeed(random_bars(1, 3), signal_columns=["prediction"]), Patient()).run()
+    limit 1.0 expired end_of_data
     """
 
     order_id: int
@@ -88,8 +96,18 @@ class FillView:
         timestamp: Slice of the fill, UTC.
         fill_instant: When it happened, UTC; the slice's close where only the bar is known.
 
-    >>> "raw_price" in FillView.__slots__
-    True
+    >>> from ml4t_backtest import BacktestEngine, NoCommission, PercentageSlippage, PolarsDataFeed, Strategy
+    >>> from ml4t_backtest.data.synthetic import random_bars
+    >>> class BuyAndHold(Strategy):
+    ...     def on_timestamp_batch(self, timestamp, asset_batch, context):
+    ...         if not self.get_position("S0000"):
+    ...             self.buy("S0000", 10)
+    ...     def on_fill(self, fill):
+    ...         print(fill.symbol, fill.quantity, round(fill.price / fill.raw_price, 6), fill.commission)
+    >>> feed = PolarsDataFeed(random_bars(1, 3), signal_columns=["prediction"])
+    >>> costs = {"slippage": PercentageSlippage(0.001), "commission": NoCommission()}
+    >>> result = BacktestEngine(feed, BuyAndHold(), **costs).run()
+    S0000 10.0 1.001 0.0
     """
 
     fill_id: int

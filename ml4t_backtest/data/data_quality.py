@@ -113,13 +113,19 @@ def findings_of(quality: pl.DataFrame) -> list[Finding]:
     ]
 
 
+# Where symbols have lines of their own, the line without one tells of the same again.
+_OWN = pl.col("count").filter(pl.col("symbol").is_not_null() | ~pl.col("symbol").is_not_null().any()).sum()
+
+
+def count_found(quality: pl.DataFrame) -> int:
+    """Return how many times anything was found, nothing counted twice."""
+    return int(quality.group_by("what").agg(_OWN)["count"].sum())
+
+
 def summarize(quality: pl.DataFrame) -> list[str]:
     """Return one line per kind of finding: how many, in how many symbols, the first of them, what it may mean."""
     first = pl.col("symbol", "example", "meaning").first().name.suffix("_")
-    own = pl.col("count").filter(pl.col("symbol").is_not_null() | ~pl.col("symbol").is_not_null().any())
-    kinds = quality.group_by("what", maintain_order=True).agg(
-        own.sum(), pl.col("symbol").drop_nulls().n_unique(), first
-    )
+    kinds = quality.group_by("what", maintain_order=True).agg(_OWN, pl.col("symbol").drop_nulls().n_unique(), first)
     return [
         f"{row['what']}: {row['count']:,}{_in_symbols(row['symbol'])}; "
         f"{row['meaning_']}; first: {' '.join(filter(None, (row['symbol_'], row['example_'])))}"

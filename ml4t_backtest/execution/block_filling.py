@@ -114,6 +114,8 @@ class BlockFiller:
         orders = zip(block.quantities, rows, held, block.reduce_only, strict=True)
         for quantity, row, before, reduce_only in orders:
             raw, after = opens.item(row), before + quantity
+            if not raw > 0.0:
+                return None
             price = self._fill_price(raw, quantity, volumes.item(row))
             charge = self._charge(abs(quantity), abs(quantity) * price)
             cash = cash - quantity * price - charge

@@ -5,7 +5,6 @@ The order of events is a published contract: docs/concepts/event_order.md; the p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -238,7 +237,8 @@ class Broker:
             size = min(abs(order.quantity), self._filler.available_volume(chance.row))
             # A closing order whose position is gone already (by a margin call, say) opens nothing.
             opens = not order.reduce_only and (order.sign > 0.0 or self._account.allows_short)
-            if opens and order.status == "working" and not self._reduces(order) and self._has_price(order, chance):
+            opens = opens and order.status == "working" and not self._reduces(order)
+            if opens and self._filler.without_price(order, chance) is None:
                 parts.append((order, size, chance))
         if any(order.on_insufficient_cash == "reject" for order, _, _ in parts):
             return 1.0
@@ -275,9 +275,6 @@ class Broker:
     def _reduces(self, order: Order) -> bool:
         return self._ledger.quantity(order.symbol_id) * order.sign < 0.0
 
-    def _has_price(self, order: Order, chance: Chance) -> bool:
-        return not math.isnan(self._filler.price(order, chance, order.quantity))
-
     def _execute(self, order: Order, chance: Chance, factor: float = 1.0) -> None:
         """Fill what position, volume and money allow of an order that has not ended meanwhile.
 
@@ -294,10 +291,10 @@ class Broker:
             return
         # What is left of fractions after several fills may miss the position by a rounding error.
         size = held if same_quantity(size, held) else size
-        if not self._has_price(order, chance):
-            # What protects or has to close waits for a bar with volume.
+        if (refusal := self._filler.without_price(order, chance)) is not None:
+            # What protects or has to close waits for a bar with a price.
             if order.rank == OTHER:
-                self._book.refuse(order, "no_volume", "the slippage model has no price for a bar without volume")
+                self._book.refuse(order, *refusal)
             return
         closing = min(size, held)
         self._filler.hold_back(order, closing, chance)

@@ -16,6 +16,7 @@ from ml4t_backtest.execution.commission import CommissionModel
 from ml4t_backtest.execution.guard import Guard
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.knobs.habits import Habits
+from ml4t_backtest.execution.order_size import Refusal
 from ml4t_backtest.execution.slippage import SlippageModel
 from ml4t_backtest.portfolio.ledger import Ledger
 
@@ -122,6 +123,14 @@ class Filler:
         slipped = self._costs.slippage.fill_price(chance.raw, quantity, volume)
         price = self._habits.slips.price(order, chance.raw, quantity, slipped)
         return self._habits.slip_cap.cap(order, chance.raw, price, chance.row)
+
+    def without_price(self, order: Order, chance: Chance) -> Refusal | None:
+        """Return why nothing fills at a price, None where it can: not above 0, or none with slippage."""
+        if not chance.raw > 0.0:
+            return "no_price", f"no order fills at {chance.raw:.6g}"
+        if math.isnan(self.price(order, chance, order.quantity)):
+            return "no_volume", "the slippage model has no price for a bar without volume"
+        return None
 
     def admitted(self, order: Order, quantity: float, chance: Chance, *, closing: float = 0.0) -> float:
         """Return how many of `quantity` > 0 shares the account can open or add, at the prices they would fill at.

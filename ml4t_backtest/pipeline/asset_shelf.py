@@ -86,6 +86,14 @@ class AssetShelf:
         """
         return _read(asset, *self._current(asset, partition))
 
+    def frame_before(self, asset: str, partition: str) -> pl.DataFrame | None:
+        """Return the table that is published, as long as no other takes its place; None where none is whole."""
+        try:
+            value = self.read(asset, partition)
+        except CorruptDatasetError:
+            return None
+        return value if isinstance(value, pl.DataFrame) else None
+
     def read_together(self, assets: Sequence[str], partition: str) -> dict[str, pl.DataFrame]:
         """Return frames that were made from the same inputs, by asset.
 

@@ -61,7 +61,7 @@ class Outcome:
         asset: Name.
         check: Name.
         passed: Whether the rule is kept.
-        is_warning: Whether what follows may go on where it is not.
+        is_lenient: Whether a check that is no warning by itself is one here.
         text: The errors' own text; empty where there are none.
         rows: Number of rows that were looked at.
         violations: How many rows or places broke the rule.
@@ -70,10 +70,15 @@ class Outcome:
     asset: str
     check: str
     passed: bool
-    is_warning: bool = False
+    is_lenient: bool = False
     text: str = ""
     rows: int = 0
     violations: int = 0
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether what follows may go on where the rule is not kept."""
+        return self.is_lenient or is_warning(self.check)
 
 
 def checks_of(asset: str) -> dict[str, str]:
@@ -102,7 +107,7 @@ def rule_outcomes(asset: str, violations: Sequence[Violation], rows: int, *, war
             asset,
             check,
             passed=not found,
-            is_warning=is_warning(check) or (warn and check != "schema"),
+            is_lenient=warn and check != "schema",
             text="\n".join(map(str, found)),
             rows=rows,
             violations=sum(each.count for each in found),

@@ -10,7 +10,7 @@ import polars as pl
 
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.schema import BacktestConfig
-from ml4t_backtest.data.data_quality import FindingCode, summarize
+from ml4t_backtest.data.data_quality import FindingCode, count_found, summarize
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import PreparedData
 from ml4t_backtest.pipeline.checks import Outcome
@@ -48,21 +48,21 @@ def findings_outcome(asset: str, check: str, found: pl.DataFrame, rows: int) -> 
     """
     doubtful = found.filter(pl.col("severity").cast(pl.String) != "note")
     text = "\n".join(summarize(found))
-    return Outcome(asset, check, doubtful.is_empty(), True, text, rows, int(doubtful["count"].sum()))
+    return Outcome(asset, check, doubtful.is_empty(), text=text, rows=rows, violations=count_found(doubtful))
 
 
 def bars_drift(before: pl.DataFrame | None, now: pl.DataFrame) -> Outcome:
     """Return whether bars that were prepared before are gone now."""
     if before is None:
-        return Outcome("asset_data", "drift", True, True, "nothing was prepared before", now.height)
+        return Outcome("asset_data", "drift", True, text="nothing was prepared before", rows=now.height)
     keys = ["timestamp", "symbol"]
     old, new = (frame.select("timestamp", pl.col("symbol").cast(pl.String)) for frame in (before, now))
     gone = old.join(new, on=keys, how="anti").sort(keys)
     if gone.is_empty():
-        return Outcome("asset_data", "drift", True, True, f"{now.height - before.height:+,} bars", now.height)
+        return Outcome("asset_data", "drift", True, text=f"{now.height - before.height:+,} bars", rows=now.height)
     moment, symbol = gone.row(0)
     text = f"{gone.height:,} of {before.height:,} bars are gone; first: {symbol} {moment.isoformat()}"
-    return Outcome("asset_data", "drift", False, True, text, now.height, gone.height)
+    return Outcome("asset_data", "drift", False, text=text, rows=now.height, violations=gone.height)
 
 
 def run_drift(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Outcome:
@@ -73,9 +73,9 @@ def run_drift(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Outco
         now: The row that takes its place.
     """
     if before is None:
-        return Outcome("backtest_run", "drift", True, True, "nothing was run before", 1)
+        return Outcome("backtest_run", "drift", True, text="nothing was run before", rows=1)
     if before["config_hash"] != now["config_hash"]:
-        return Outcome("backtest_run", "drift", True, True, "the configuration was another one before", 1)
+        return Outcome("backtest_run", "drift", True, text="the configuration was another one before", rows=1)
     returned = abs(now["total_return"] - before["total_return"])
     traded = abs(now["num_trades"] - before["num_trades"])
     text = (
@@ -83,24 +83,25 @@ def run_drift(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Outco
         f"trades {count(before['num_trades'])} before, {count(now['num_trades'])} now"
     )
     drifted = returned > _RETURN_DRIFT or traded > _TRADES_DRIFT * max(1, before["num_trades"])
-    return Outcome("backtest_run", "drift", not drifted, True, text, 1, int(drifted))
+    return Outcome("backtest_run", "drift", not drifted, text=text, rows=1, violations=int(drifted))
 
 
-def traded(trades: pl.DataFrame, *, allowed_none: bool) -> Outcome:
-    """Return whether there are trades, or need be none."""
+def traded(trades: pl.DataFrame) -> Outcome:
+    """Return whether there are trades."""
     text = "no trades: nothing was bought or sold" if trades.is_empty() else ""
-    return Outcome("trades", "traded", bool(trades.height) or allowed_none, True, text, trades.height)
+    return Outcome("trades", "traded", not trades.is_empty(), text=text, rows=trades.height)
 
 
 def look_ahead_outcome(config: BacktestConfig, prepared: PreparedData, result: BacktestResult) -> Outcome:
     """Return whether a run without the later half of the data comes to the same up to there, to the bit.
 
-    Only what the strategy is shown is cut; that the data itself knows no future is asked by `check-lookahead`.
+    The cut is at the end of a session, so that what happens at a session's end happens in both. Only what the strategy
+    is shown is cut; that the data itself knows no future is asked by `check-lookahead`.
     """
-    slices = result.portfolio_states["timestamp"]
+    slices = result.portfolio_states.join(result.daily_returns, on="timestamp", how="semi")["timestamp"]
     if slices.len() < 2:
         return Outcome("backtest_run", "no_look_ahead", True, text="too short to be cut")
-    cut = slices[slices.len() // 2]
+    cut = slices[slices.len() // 2 - 1]
     known = pl.col("timestamp") <= cut
     short = replace(
         prepared, asset_data=prepared.asset_data.filter(known), context_data=prepared.context_data.filter(known)
@@ -110,8 +111,11 @@ def look_ahead_outcome(config: BacktestConfig, prepared: PreparedData, result: B
         whole, part = (getattr(each, name).filter(known) for each in (result, again))
         shared = [column for column in whole.columns if column in part.columns]
         if not whole.select(shared).equals(part.select(shared), null_equal=True):
-            text = f"{name} up to {cut.isoformat()} are others without the data after it: the strategy knows the future"
-            return Outcome("backtest_run", "no_look_ahead", False, False, text, slices.len(), 1)
+            text = (
+                f"{name} up to {cut.isoformat()} are others without the data after it: "
+                "the strategy knows the future, or does not decide the same twice"
+            )
+            return Outcome("backtest_run", "no_look_ahead", False, text=text, rows=slices.len(), violations=1)
     return Outcome("backtest_run", "no_look_ahead", True, text=f"cut at {cut.isoformat()}", rows=slices.len())
 
 

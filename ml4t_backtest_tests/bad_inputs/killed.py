@@ -7,21 +7,18 @@ a reader can tell whose rows it reads, and whether they are all of one writer.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from nursery import Nursery
 
 from ml4t_backtest import BacktestError, read_result
 from ml4t_backtest.data.prepared import read_prepared
 from ml4t_backtest.data.storage import current_version, read_manifest
 
 SYMBOLS, SESSIONS = 20, 21
-_NURSERY = """
+_CODE = """
 import os, signal, sys, time
 from datetime import date
 import polars as pl
@@ -86,18 +83,11 @@ for line in sys.stdin:
 """
 
 
-class Nursery:
+class Writers(Nursery):
     """Starts writers, one after the other, and kills them."""
 
     def __init__(self) -> None:
-        code = _NURSERY % {"symbols": SYMBOLS}
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "POLARS_MAX_THREADS": "1"},
-        )
+        super().__init__(_CODE % {"symbols": SYMBOLS})
 
     def write(self, root: Path, number: int, *, after: int = 0, seconds: float = 60.0) -> bool:
         """Let a writer of a number work, and return whether it came to its end.
@@ -108,21 +98,7 @@ class Nursery:
             after: It is killed at its so many-th question to the system; 0 for never.
             seconds: It is killed after so long.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{root} {number} {after} {seconds}\n")
-        self._process.stdin.flush()
-        ended = int(self._process.stdout.readline())
-        assert ended in (0, -signal.SIGKILL), ended
-        return ended == 0
-
-    def close(self) -> None:
-        """End the process that starts them."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        return self._ended(f"{root} {number} {after} {seconds}")
 
 
 @dataclass(frozen=True)

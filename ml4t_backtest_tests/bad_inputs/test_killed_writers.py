@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bad_inputs.killed import Nursery, Seen, read
+from bad_inputs.killed import Seen, Writers, read
 
 KILLS, LONG_RUN = 25, 200
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    started = Nursery()
+def nursery() -> Iterator[Writers]:
+    started = Writers()
     yield started
     started.close()
 
 
-def _reference(nursery: Nursery, root: Path, number: int) -> Seen:
+def _reference(nursery: Writers, root: Path, number: int) -> Seen:
     """Return what is read after a writer that nobody disturbs."""
     root.mkdir()
     assert nursery.write(root, number)
@@ -37,7 +37,7 @@ def _survives(before: Seen, after: Seen, number: int) -> None:
     assert after.prepared in (before.prepared, number, None)
 
 
-def _killed_at_events(nursery: Nursery, tmp_path: Path, kills: int, seed: int) -> None:
+def _killed_at_events(nursery: Writers, tmp_path: Path, kills: int, seed: int) -> None:
     """Kill writers at their n-th question to the system, where n is drawn; each begins on what the last one left."""
     chance = random.Random(seed)
     reference = _reference(nursery, tmp_path / "clean", kills)
@@ -55,11 +55,11 @@ def _killed_at_events(nursery: Nursery, tmp_path: Path, kills: int, seed: int) -
     assert read(root) == reference
 
 
-def test_a_writer_killed_at_any_question_to_the_system(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_question_to_the_system(nursery: Writers, tmp_path: Path) -> None:
     _killed_at_events(nursery, tmp_path, KILLS, seed=20240102)
 
 
-def test_a_writer_killed_at_any_moment(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment(nursery: Writers, tmp_path: Path) -> None:
     chance = random.Random(20240103)
     start = time.monotonic()
     reference = _reference(nursery, tmp_path / "clean", KILLS)
@@ -76,5 +76,5 @@ def test_a_writer_killed_at_any_moment(nursery: Nursery, tmp_path: Path) -> None
 
 
 @pytest.mark.long
-def test_a_writer_killed_at_any_question_to_the_system_for_long(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_question_to_the_system_for_long(nursery: Writers, tmp_path: Path) -> None:
     _killed_at_events(nursery, tmp_path, LONG_RUN, seed=1)

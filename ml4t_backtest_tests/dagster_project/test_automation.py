@@ -124,13 +124,16 @@ def run(demo: Any, job: str, key: str, root: Path, instance: Any, tags: Any = No
     )
 
 
-def test_an_unchanged_rerun_computes_nothing(
-    own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def graph(own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    monkeypatch.setenv("ML4T_OUTPUT_ROOT", str(tmp_path))
+    return load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
+
+
+def test_an_unchanged_rerun_computes_nothing(graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml4t_backtest.engine import BacktestEngine
 
-    demo, instance = load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
-    monkeypatch.setenv("ML4T_OUTPUT_ROOT", str(tmp_path))
+    demo, instance = graph
     run(demo, "prepare_data", "mine", tmp_path, instance)
     run(demo, "run_backtests", "hold", tmp_path, instance)
     before = {path: path.read_text() for path in tmp_path.rglob("CURRENT")}
@@ -152,11 +155,8 @@ def test_an_unchanged_rerun_computes_nothing(
         run(demo, "prepare_data", "mine", tmp_path, instance, tags={"ml4t/full": "true"})
 
 
-def test_a_changed_strategy_runs_again(
-    own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    demo, instance = load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
-    monkeypatch.setenv("ML4T_OUTPUT_ROOT", str(tmp_path))
+def test_a_changed_strategy_runs_again(own_data: Any, graph: Any, tmp_path: Path) -> None:
+    demo, instance = graph
     run(demo, "prepare_data", "mine", tmp_path, instance)
     made = run(demo, "run_backtests", "hold", tmp_path, instance)
     tags = instance.get_run_by_id(made.run_id).tags
@@ -176,11 +176,8 @@ def look(cursor: str | None, instance: Any) -> Any:
     return changed_configs(dg.build_sensor_context(instance=instance, cursor=cursor))
 
 
-def test_a_changed_configuration_is_run_and_an_unchanged_one_is_not(
-    own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ML4T_OUTPUT_ROOT", str(tmp_path))
-    demo, instance = load_graph(own_data.configs), dg.DagsterInstance.ephemeral()
+def test_a_changed_configuration_is_run_and_an_unchanged_one_is_not(own_data: Any, graph: Any, tmp_path: Path) -> None:
+    demo, instance = graph
     first = look(None, instance)
     # Nothing is prepared yet: the backtest comes after its data.
     assert [(each.job_name, each.partition_key) for each in first.run_requests] == [("prepare_data", "mine")]
@@ -201,7 +198,7 @@ def test_a_new_file_is_told_where_nobody_can_reload(own_data: Any, load_graph: A
     assert skipped.skip_message == "files came or went (second): reload the definitions"
 
 
-def test_a_failed_run_is_told(own_data: Any, load_graph: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_notice_goes_to_the_function_that_is_named(own_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml4t_backtest.pipeline.notify import Notice, notifier
 
     (own_data.configs / "tell.py").write_text(

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from dagster_project_killed import Nursery
+from dagster_project_killed import GraphRuns
 
 from ml4t_backtest.data.prepared import PREPARED_TABLES
 from ml4t_backtest.errors import CorruptDatasetError
@@ -24,8 +24,8 @@ KILLS, LONG_RUN = 25, 200
 
 
 @pytest.fixture
-def nursery(own_data: Any) -> Iterator[Nursery]:
-    started = Nursery(own_data.configs)
+def nursery(own_data: Any) -> Iterator[GraphRuns]:
+    started = GraphRuns(own_data.configs)
     yield started
     started.close()
 
@@ -57,7 +57,7 @@ def whose(root: Path) -> tuple[int | None, int | None]:
     return bars, int(run["initial_capital"].item())
 
 
-def kill_runs(own_data: Any, nursery: Nursery, tmp_path: Path, kills: int, seed: int) -> None:
+def kill_runs(own_data: Any, nursery: GraphRuns, tmp_path: Path, kills: int, seed: int) -> None:
     from dagster_project.caretaker import fail_dead_runs
 
     chance, bars = random.Random(seed), pl.read_parquet(own_data.configs / "bars.parquet")
@@ -97,10 +97,10 @@ def _just_made(history: Any, run_id: str) -> bool:
     return not history.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START)
 
 
-def test_runs_killed_at_random_moments(own_data: Any, nursery: Nursery, tmp_path: Path) -> None:
+def test_runs_killed_at_random_moments(own_data: Any, nursery: GraphRuns, tmp_path: Path) -> None:
     kill_runs(own_data, nursery, tmp_path, KILLS, seed=20260106)
 
 
 @pytest.mark.long
-def test_runs_killed_at_random_moments_for_long(own_data: Any, nursery: Nursery, tmp_path: Path) -> None:
+def test_runs_killed_at_random_moments_for_long(own_data: Any, nursery: GraphRuns, tmp_path: Path) -> None:
     kill_runs(own_data, nursery, tmp_path, LONG_RUN, seed=6)

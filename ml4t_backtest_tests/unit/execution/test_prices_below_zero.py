@@ -1,9 +1,16 @@
-"""Where prices may be zero or negative, money buys no number of shares; quantities and closing need no price."""
+"""Where prices may be zero or negative: money buys no number of shares there, and nothing fills there.
+
+Quantities and closing need no price to be decided, and wait for nothing where the next open has one.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from worlds import Step, quantities, run
+from worlds import Step, closes, quantities, run
+
+from ml4t_backtest import PercentageCommission
 
 BELOW_ZERO = {"allow_nonpositive_prices": True}
 # What oil was worth on 20 April 2020, and a close of nothing at all.
@@ -62,3 +69,38 @@ def test_quantities_and_closing_need_no_price(step: Step, traded: float, close: 
     result = run(falling(close), {0: lambda s: s.buy("A", 5), 1: step}, feed=BELOW_ZERO)
     assert quantities(result.fills) == [("A", 5.0), ("A", traded)]
     assert result.fills["price"].to_list() == [10.0, 10.0]
+
+
+# A opens at -30 in slice 2, closes at 6 and is at 10 again from slice 3 on.
+OPENS_BELOW = {"A": [10, 10, (-30, 8, -40, 6), 10, 10], "B": [10] * 5}
+
+
+@pytest.mark.parametrize("options", [{}, {"commission": PercentageCommission(0.001)}])
+def test_an_order_that_would_fill_at_a_price_that_is_none_is_rejected_with_it(options: dict[str, Any]) -> None:
+    result = run(OPENS_BELOW, {1: lambda s: (s.buy("A", 3), s.buy("B", 4))}, feed=BELOW_ZERO, **options)
+    assert quantities(result.fills) == [("B", 4.0)]
+    refused = result.rejected_orders.select("symbol", "reason", "detail", "last_timestamp").rows()
+    assert refused == [("A", "no_price", "no order fills at -30", closes(2))]
+
+
+def test_a_position_stays_where_its_closing_order_has_no_price_and_leaves_with_the_next() -> None:
+    plan = {0: lambda s: s.buy("A", 5), 1: lambda s: s.close_position("A"), 2: lambda s: s.close_position("A")}
+    result = run(OPENS_BELOW, plan, feed=BELOW_ZERO)
+    assert result.orders["status"].to_list() == ["filled", "rejected", "filled"]
+    assert result.fills.select("timestamp", "price").rows() == [(closes(1), 10.0), (closes(3), 10.0)]
+    # 5 bought at 10 of 1,000: 950 and 5 x 6 at the close of slice 2.
+    assert result.portfolio_states["equity"].to_list() == [1_000.0, 1_000.0, 980.0, 1_000.0, 1_000.0]
+
+
+def test_a_stop_waits_for_a_price() -> None:
+    # The stop at 8 is gapped through to -30, where nothing fills; at the open of slice 3 it is 7, and sells at 7.
+    world = {"A": [10, 10, (-30, -20, -40, -25), (7, 9, 7, 9), 9], "B": [10] * 5}
+    result = run(world, {0: lambda s: s.buy("A", 5, stop_loss=8.0)}, feed=BELOW_ZERO)
+    assert result.fills.select("timestamp", "price").rows() == [(closes(1), 10.0), (closes(3), 7.0)]
+    assert result.trades["exit_reason"].to_list() == ["stop_loss"]
+
+
+def test_a_market_on_close_order_does_not_fill_at_a_close_below_zero() -> None:
+    result = run(falling(-37.63), {0: lambda s: s.buy("A", 3, market_on_close=True)}, feed=BELOW_ZERO)
+    told = result.orders.select("status", "reason", "detail").rows()
+    assert told == [("rejected", "no_price", "no order fills at -37.63")]
