@@ -183,7 +183,7 @@ class Broker:
 
     def _end_protection(self, filled: OrderBlock) -> None:
         """Cancel what protected positions that a block has closed or turned round."""
-        for symbol_id, quantity in zip(filled.symbol_ids, filled.quantities, strict=True):
+        for symbol_id, quantity in zip(filled.symbol_ids.tolist(), filled.quantities.tolist(), strict=True):
             after = self._ledger.quantity(symbol_id)
             if after == 0.0 or (after * quantity > 0.0 and abs(after) <= abs(quantity)):
                 self._book.cancel_protection(symbol_id)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ml4t_backtest.core.chunk import Chunk, Floats, Integers
-from ml4t_backtest.portfolio.ledger import Changes
 
 # Values held at once, so that a long chunk of many symbols takes no more memory than a short one.
 _CELLS = 1_000_000
@@ -33,6 +32,21 @@ class Values:
     net: Floats
     gross: Floats
     count: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How holdings changed, in the order it happened, as columns.
+
+    Attributes:
+        slices: Slice of the chunk.
+        symbol_ids: Symbol.
+        quantities: Signed shares held from then on.
+    """
+
+    slices: Integers
+    symbol_ids: Integers
+    quantities: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +92,8 @@ def _matrices(chunk: Chunk, paths: Paths, at_once: int) -> Iterator[tuple[Floats
     """Yield shares and marks, slices x symbols, for so many slices at a time."""
     column_of = np.full(int(max(chunk.symbol_ids.max(), paths.symbol_ids.max())) + 1, -1)
     column_of[paths.symbol_ids] = np.arange(len(paths.symbol_ids))
-    slices = np.array(paths.changes.slices, dtype=np.int64) - paths.first_slice
-    columns = column_of[np.array(paths.changes.symbol_ids, dtype=np.int64)]
-    quantities = np.array(paths.changes.quantities, dtype=np.float64)
+    slices, quantities = paths.changes.slices - paths.first_slice, paths.changes.quantities
+    columns = column_of[paths.changes.symbol_ids]
     held, marks = paths.quantities, paths.marks
     for first in range(0, chunk.num_slices, at_once):
         last = min(first + at_once, chunk.num_slices)
