@@ -163,6 +163,11 @@ class Market:
         rows = self._rows_of_slice()[symbol_ids]
         return np.where(rows >= first, rows, NO_ROW)
 
+    def run_rows_of(self, symbol_ids: Integers) -> Integers:
+        """Return the rows of symbols in the current slice, counted over the run; NO_ROW without a bar."""
+        rows = self.rows_of(symbol_ids)
+        return rows + self.first_row if self.is_complete else np.where(rows == NO_ROW, NO_ROW, rows + self.first_row)
+
     def run_row_of(self, symbol_id: int) -> int:
         """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""
         row = self.row_of(symbol_id)

@@ -29,7 +29,7 @@ class OrderBlock:
         symbol_ids: Indices in the engine's symbol list, each once.
         quantities: Shares to fill, positive buys, negative sells, never 0.
         decision_rows: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
-        reduce_only: Whether it never opens or adds.
+        reduce_only: Whether it never opens or adds; None where no order is such.
         clips: Whether a buy is cut to what cash allows, or refused.
         groups: Rebalance it belongs to, 0 for none.
     """
@@ -40,7 +40,7 @@ class OrderBlock:
     symbol_ids: Integers
     quantities: Floats
     decision_rows: Integers
-    reduce_only: Flags
+    reduce_only: Flags | None
     clips: Flags
     groups: Integers
 
@@ -56,7 +56,7 @@ class OrderBlock:
             self.symbol_ids[which],
             self.quantities[which],
             self.decision_rows[which],
-            self.reduce_only[which],
+            None if self.reduce_only is None else self.reduce_only[which],
             self.clips[which],
             self.groups[which],
         )
@@ -80,7 +80,7 @@ class OrderBlock:
             decision_row=self.decision_rows.item(place),
             sequence=order_id,
             on_insufficient_cash="clip" if self.clips.item(place) else "reject",
-            reduce_only=self.reduce_only.item(place),
+            reduce_only=self.reduce_only is not None and self.reduce_only.item(place),
             group=self.groups.item(place) or None,
             asked=abs(quantity),
             last_timestamp=self.decision_slice,

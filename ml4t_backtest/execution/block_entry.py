@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,15 +70,13 @@ class BlockEntry:
         """Return a batch as a block; None where its quantities have to be looked at one by one."""
         symbol_ids, quantities = batch.symbol_ids, batch.quantities
         number = len(symbol_ids)
-        # The remainder of an infinity is NaN, as that of NaN is.
-        is_plain = np.isfinite(quantities) if self._fractional else np.remainder(quantities, 1.0) == 0.0
-        if not is_plain.all() or len(set(symbol_ids.tolist())) < number:
+        # A few numbers are looked at quicker one by one; neither NaN nor infinity is an integer.
+        is_plain = all(map(math.isfinite if self._fractional else float.is_integer, quantities.tolist()))
+        if not is_plain or len(set(symbol_ids.tolist())) < number:
             return None
-        clips = np.full(number, self._on_insufficient_cash == "clip")
         order_ids = np.arange(batch.order_ids.start, batch.order_ids.stop)
-        return self._block(
-            order_ids, symbol_ids, quantities, np.zeros(number, dtype=bool), clips, np.zeros(number, dtype=np.int64)
-        )
+        clips = np.full(number, self._on_insufficient_cash == "clip")
+        return self._block(order_ids, symbol_ids, quantities, None, clips, np.zeros(number, dtype=np.int64))
 
     def _of_singles(self, requests: Sequence[Request]) -> OrderBlock | None:
         """Return requests for single orders as a block; None where one of them is not plain."""
@@ -104,20 +103,21 @@ class BlockEntry:
             elif size.refusal is None or size.refusal[0] != "on_target":
                 return None
         columns = zip(*rows, strict=True) if rows else ((),) * len(_TYPES)
-        return self._block(*(np.array(column, dtype=kind) for column, kind in zip(columns, _TYPES, strict=True)))
+        arrays: Any = (np.array(column, dtype=kind) for column, kind in zip(columns, _TYPES, strict=True))
+        order_ids, symbol_ids, quantities, reduce_only, clips, groups = arrays
+        return self._block(order_ids, symbol_ids, quantities, reduce_only if reduce_only.any() else None, clips, groups)
 
     def _block(
         self,
         order_ids: Integers,
         symbol_ids: Integers,
         quantities: Floats,
-        reduce_only: Flags,
+        reduce_only: Flags | None,
         clips: Flags,
         groups: Integers,
     ) -> OrderBlock:
         market = self._market
-        rows = market.rows_of(symbol_ids)
-        decision_rows = np.where(rows == NO_ROW, NO_ROW, rows + market.first_row)
+        decision_rows = market.run_rows_of(symbol_ids)
         return OrderBlock(
             market.decided,
             market.timestamp,
