@@ -93,10 +93,7 @@ def test_orders_never_cost_more_than_the_bound(
     assert float((np.abs(filled - raw) * np.abs(quantities) + charged).sum()) <= bound(np.abs(quantities), raw)
 
 
-@pytest.mark.parametrize(
-    ("slippage", "commission"),
-    [(SLIPPAGE[3], COMMISSION[0]), (SLIPPAGE[4], COMMISSION[0]), (SLIPPAGE[0], COMMISSION[4])],
-)
+@pytest.mark.parametrize(("slippage", "commission"), [(3, 0), (4, 0), (0, 4)])
 def test_costs_without_a_known_bound_have_none(slippage: int, commission: int) -> None:
     assert most_cost(SLIPPAGE[slippage], COMMISSION[commission]) is None
 
