@@ -243,24 +243,24 @@ class BacktestEngine:
     def _walk(self, chunk: Chunk, first_row: int) -> Chunk:
         """Go through the slices of a chunk, turn what happened into records and return the part that was lived."""
         self._market.enter(chunk, first_row)
-        begin = Standing(self._ledger.quantities.copy(), self._market.marks().copy(), self._first_traded(chunk))
+        first = self._first_traded(chunk)
+        begin = Standing(self._ledger.cash, self._ledger.quantities.copy(), self._market.marks().copy(), first)
         for index in range(begin.first_slice):
             self._market.move_to(index)
             self._warm_up(chunk, index)
-        cash = self._trade(chunk, begin.first_slice)
+        self._trade(chunk, begin.first_slice)
         if chunk.is_last:
             self._end()
-            cash[-1:] = [self._ledger.cash] if cash else []
         self._take_news()
         lived = chunk.head(self._market.index + 1)
         self._history.leave(lived)
-        self._records.read(lived, first_row, begin, cash, self._desk, self._ledger)
+        self._records.read(lived, first_row, begin, self._desk)
         return lived
 
-    def _trade(self, chunk: Chunk, first: int) -> list[float]:
-        """Live through the slices from the first one that is traded; return the cash after each."""
-        market, ledger, desk, outbox = self._market, self._ledger, self._desk, self._outbox
-        decide, cash = self._calls.decider(chunk), list[float]()
+    def _trade(self, chunk: Chunk, first: int) -> None:
+        """Live through the slices from the first one that is traded."""
+        market, desk, outbox = self._market, self._desk, self._outbox
+        decide = self._calls.decider(chunk)
         for index in range(first, chunk.num_slices):
             market.move_to(index)
             try:
@@ -274,11 +274,9 @@ class BacktestEngine:
                 decide(index)
                 if requests := outbox.drain():
                     desk.accept(requests)
-            cash.append(ledger.cash)
             if not alive:
                 self._ruined_at = market.timestamp
                 break
-        return cash
 
     def _first_traded(self, chunk: Chunk) -> int:
         """Return the first slice of a chunk that is traded; those before it belong to the warm-up."""

@@ -10,14 +10,14 @@ import polars as pl
 
 from ml4t_backtest.core.chunk import Chunk, Floats
 from ml4t_backtest.core.fill import CashFlow, JournalEntry, SplitEvent
-from ml4t_backtest.core.fill_table import fill_table, no_fills
+from ml4t_backtest.core.fill_table import FillTable, fill_table, no_fills, placed_events
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.execution.desk import Desk
 from ml4t_backtest.execution.seen_rows import SeenRows
 from ml4t_backtest.execution.trade_tracker import TradeTracker
-from ml4t_backtest.portfolio.ledger import Ledger
+from ml4t_backtest.portfolio.cash_path import cash_over
 from ml4t_backtest.portfolio.state import StateFrequency, StateRecorder
-from ml4t_backtest.portfolio.valuation import Paths, values_over
+from ml4t_backtest.portfolio.valuation import Changes, Paths, values_over
 from ml4t_backtest.reporting import records
 
 
@@ -26,11 +26,13 @@ class Standing:
     """The account at the beginning of a chunk.
 
     Attributes:
+        cash: Account currency.
         quantities: Signed shares held, by symbol id.
         marks: Last prices, by symbol id.
         first_slice: First slice of the chunk that is traded.
     """
 
+    cash: float
     quantities: Floats
     marks: Floats
     first_slice: int
@@ -62,9 +64,7 @@ class RunRecords:
         chunk: Chunk,
         first_row: int,
         begin: Standing,
-        cash: Sequence[float],
         desk: Desk,
-        ledger: Ledger,
     ) -> None:
         """Take in a chunk that was lived through.
 
@@ -72,9 +72,7 @@ class RunRecords:
             chunk: The chunk.
             first_row: Number of rows before it in the run.
             begin: The account at its beginning.
-            cash: Cash after each of its traded slices.
             desk: Orders and journal.
-            ledger: Changes of holdings.
         """
         entries = desk.take_entries()
         fills = fill_table(entries, chunk, first_row)
@@ -84,9 +82,10 @@ class RunRecords:
         self._seen.keep(chunk, decision_rows, fills)
         self._fills.append(fills)
         self._flows += [entry for entry in entries if isinstance(entry, CashFlow)]
-        if cash:
+        if begin.first_slice < chunk.num_slices:
             traded = chunk.tail(begin.first_slice)
-            values = values_over(traded, self._paths(begin, entries, ledger))
+            cash = cash_over(chunk, begin.cash, entries, fills)[begin.first_slice :]
+            values = values_over(traded, self._paths(begin, entries, fills))
             self._states.record(traded, cash, values, self._context_columns)
 
     def tables(self, marks: dict[int, float], timestamp: int) -> dict[str, pl.DataFrame]:
@@ -114,9 +113,10 @@ class RunRecords:
         )
         return self._seen.median_lag_hours(rows, filled)
 
-    def _paths(self, begin: Standing, entries: Sequence[JournalEntry], ledger: Ledger) -> Paths:
+    def _paths(self, begin: Standing, entries: Sequence[JournalEntry], fills: FillTable) -> Paths:
         """Return how the holdings of a chunk went."""
-        changes = ledger.take_changes()
+        splits = [(place, event) for place, event in placed_events(entries) if isinstance(event, SplitEvent)]
+        changes = _changes(fills, splits)
         quantities, marks = (
             np.append(column, np.full(len(self._market.symbols) - len(column), missing))
             for column, missing in ((begin.quantities, 0.0), (begin.marks, np.nan))
@@ -126,8 +126,21 @@ class RunRecords:
         symbol_ids = np.flatnonzero(concerned)
         if not self._market.in_order:
             symbol_ids = np.array(sorted(symbol_ids.tolist(), key=self._market.symbols.__getitem__), dtype=np.int64)
-        splits = [entry for entry in entries if isinstance(entry, SplitEvent)]
-        rescalings = [(split.slice_index, split.symbol_id, split.ratio) for split in splits]
+        rescalings = [(split.slice_index, split.symbol_id, split.ratio) for _, split in splits]
         return Paths(
             symbol_ids, quantities[symbol_ids], marks[symbol_ids], changes, rescalings, first_slice=begin.first_slice
         )
+
+
+def _changes(fills: FillTable, splits: Sequence[tuple[int, SplitEvent]]) -> Changes:
+    """Return what was held of a symbol after each fill and split, in the order of the journal."""
+    changes = Changes(fills.slice_index, fills.symbol_id, fills.before + fills.quantity)
+    if not splits:
+        return changes
+    places, events = zip(*splits, strict=True)
+    order = np.argsort(np.concatenate([fills.place, places]), kind="stable")
+    return Changes(
+        np.concatenate([changes.slices, [event.slice_index for event in events]])[order],
+        np.concatenate([changes.symbol_ids, [event.symbol_id for event in events]])[order],
+        np.concatenate([changes.quantities, [event.quantity for event in events]])[order],
+    )

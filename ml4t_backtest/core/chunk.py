@@ -109,13 +109,38 @@ class Chunk:
         if self.width:
             rows = len(self.symbol_ids) if symbol_id < self.width else 0
             return np.arange(symbol_id, rows, self.width)
+        return self._by_symbol[self.span_of_symbol(symbol_id)]
+
+    def span_of_symbol(self, symbol_id: int) -> slice:
+        """Return where the bars of a symbol stand in the columns of `in_symbol_order`."""
+        if self.width:
+            first = symbol_id * self.num_slices
+            return slice(first, first + self.num_slices if symbol_id < self.width else first)
         first, last = np.searchsorted(self._ids_by_symbol, [symbol_id, symbol_id + 1])
-        return self._by_symbol[first:last]
+        return slice(first, last)
 
     def in_symbol_order(self, name: str) -> Floats:
         """Return a column of `prices` with the bars of each symbol side by side, in the order of time."""
-        column = self.prices[name]
-        return column.reshape(-1, self.width).T.ravel() if self.width else column[self._by_symbol]
+        if name not in self._in_symbol_order:
+            column = self.prices[name]
+            by_symbol = column.reshape(-1, self.width).T.ravel() if self.width else column[self._by_symbol]
+            self._in_symbol_order[name] = by_symbol
+        return self._in_symbol_order[name]
+
+    def slices_of_symbol(self, symbol_id: int) -> Integers:
+        """Return the slices in which a symbol has a bar, ascending."""
+        if self.width:
+            return np.arange(self.num_slices if symbol_id < self.width else 0)
+        return np.searchsorted(self.offsets, self.rows_of_symbol(symbol_id), side="right") - 1
+
+    @cached_property
+    def has_positive_opens(self) -> bool:
+        """Whether every open is above 0."""
+        return bool(self.prices["open"].min() > 0.0)
+
+    @cached_property
+    def _in_symbol_order(self) -> dict[str, Floats]:
+        return {}
 
     def places(self, rows: Integers) -> Integers:
         """Return where rows stand in the columns of `in_symbol_order`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from ml4t_backtest.core.chunk import Floats, Integers
 
 CashFlowKind = Literal["dividend", "borrow_fee", "interest", "cash_in_lieu"]
 Phase = Literal["open", "rising", "falling", "inside", "close", "settled"]
@@ -144,14 +146,10 @@ class Doubt:
     ends: tuple[Alternative, Alternative] | None = None
 
 
-@dataclass(slots=True)
-class OpenFills:
-    """Fills of plain market orders at the opens of consecutive slices, as columns, in the order they happened.
+class PlainFills(NamedTuple):
+    """Fills of plain market orders at the open of one slice, as columns, in the order they happened.
 
     Attributes:
-        first_fill_id: Sequence number of the first.
-        slices: Per slice with fills: slice of the chunk, decision instant of its orders, timestamp of the deciding
-            slice, number of fills.
         order_ids: Per fill, the order.
         position_ids: Position changed; the newly opened one for a flip.
         symbol_ids: Index in the engine's symbol list.
@@ -164,21 +162,35 @@ class OpenFills:
         commissions: Account currency, >= 0.
     """
 
+    order_ids: Integers
+    position_ids: Integers
+    symbol_ids: Integers
+    rows: Integers
+    decision_rows: Integers
+    quantities: Floats
+    before: Floats
+    raw_prices: Floats
+    prices: Floats
+    commissions: Floats
+
+
+@dataclass(slots=True)
+class OpenFills:
+    """Fills of plain market orders at the opens of consecutive slices, in the order they happened.
+
+    Attributes:
+        first_fill_id: Sequence number of the first.
+        slices: Per slice with fills: slice of the chunk, decision instant of its orders, timestamp of the deciding
+            slice, number of fills.
+        columns: Per slice with fills, what filled.
+    """
+
     first_fill_id: int
     slices: list[tuple[int, int, int, int]] = field(default_factory=list)
-    order_ids: list[int] = field(default_factory=list)
-    position_ids: list[int] = field(default_factory=list)
-    symbol_ids: list[int] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    decision_rows: list[int] = field(default_factory=list)
-    quantities: list[float] = field(default_factory=list)
-    before: list[float] = field(default_factory=list)
-    raw_prices: list[float] = field(default_factory=list)
-    prices: list[float] = field(default_factory=list)
-    commissions: list[float] = field(default_factory=list)
+    columns: list[PlainFills] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.order_ids)
+        return sum(number for *_, number in self.slices)
 
 
 LedgerEvent = Fill | SplitEvent | CashFlow | Doubt

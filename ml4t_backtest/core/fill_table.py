@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml4t_backtest.core.chunk import Chunk, Floats, Integers
-from ml4t_backtest.core.fill import CashFlow, Doubt, Fill, JournalEntry, OpenFills, SplitEvent
+from ml4t_backtest.core.fill import CashFlow, Doubt, Fill, JournalEntry, OpenFills, PlainFills, SplitEvent
 from ml4t_backtest.core.record_schemas import EXIT_REASONS, FILL_PHASES
 
 PHASE_CODES = {phase: code for code, phase in enumerate(FILL_PHASES)}
@@ -123,27 +123,26 @@ def _parts(entries: Sequence[JournalEntry], chunk: Chunk, first_row: int) -> Ite
 def _of_plain(fills: OpenFills, chunk: Chunk, first_row: int) -> dict[str, npt.NDArray[Any]]:
     per_slice = np.array(fills.slices, dtype=np.int64)
     slices, decided, decision_slices = np.repeat(per_slice[:, :3], per_slice[:, 3], axis=0).T
-    rows, total = np.array(fills.rows, dtype=np.int64), len(fills)
-    quantity, raw, price = (np.array(column) for column in (fills.quantities, fills.raw_prices, fills.prices))
+    plain, total = PlainFills(*map(np.concatenate, zip(*fills.columns, strict=True))), len(slices)
     return {
         "fill_id": fills.first_fill_id + np.arange(total),
-        "order_id": np.array(fills.order_ids, dtype=np.int64),
-        "position_id": np.array(fills.position_ids, dtype=np.int64),
-        "symbol_id": np.array(fills.symbol_ids, dtype=np.int64),
+        "order_id": plain.order_ids,
+        "position_id": plain.position_ids,
+        "symbol_id": plain.symbol_ids,
         "slice_index": slices,
         "timestamp": chunk.timestamps[slices],
-        "instant": chunk.opened[rows],
+        "instant": chunk.opened[plain.rows],
         "phase": np.full(total, _AT_OPEN),
-        "row": first_row + rows,
+        "row": first_row + plain.rows,
         "decided": decided,
         "decision_slice": decision_slices,
-        "decision_row": np.array(fills.decision_rows, dtype=np.int64),
-        "quantity": quantity,
-        "before": np.array(fills.before),
-        "raw_price": raw,
-        "price": price,
-        "commission": np.array(fills.commissions),
-        "slippage": np.abs(price - raw) * np.abs(quantity),
+        "decision_row": plain.decision_rows,
+        "quantity": plain.quantities,
+        "before": plain.before,
+        "raw_price": plain.raw_prices,
+        "price": plain.prices,
+        "commission": plain.commissions,
+        "slippage": np.abs(plain.prices - plain.raw_prices) * np.abs(plain.quantities),
         "exit_reason": np.full(total, _BY_SIGNAL),
         "stop_loss": np.full(total, np.nan),
         "take_profit": np.full(total, np.nan),

@@ -6,7 +6,7 @@ nothing to value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -153,13 +153,20 @@ class Market:
         row = self._rows_of_slice().item(symbol_id)
         return row if row >= first else None
 
-    def rows_of(self, symbol_ids: Sequence[int]) -> list[int]:
+    def rows_of(self, symbol_ids: Integers) -> Integers:
         """Return the rows of symbols in the current slice, counted in the chunk; NO_ROW without a bar."""
-        first = self.chunk.first_rows[self.index]
+        first, width = self.chunk.first_rows[self.index], self.chunk.width
         if self.is_complete:
-            return [first + symbol_id for symbol_id in symbol_ids]
-        rows = map(self.row_of, symbol_ids)
-        return [NO_ROW if row is None else row for row in rows]
+            return symbol_ids + first
+        if width:
+            return np.where(symbol_ids < width, symbol_ids + first, NO_ROW)
+        rows = self._rows_of_slice()[symbol_ids]
+        return np.where(rows >= first, rows, NO_ROW)
+
+    def run_rows_of(self, symbol_ids: Integers) -> Integers:
+        """Return the rows of symbols in the current slice, counted over the run; NO_ROW without a bar."""
+        rows = self.rows_of(symbol_ids)
+        return rows + self.first_row if self.is_complete else np.where(rows == NO_ROW, NO_ROW, rows + self.first_row)
 
     def run_row_of(self, symbol_id: int) -> int:
         """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
+from ml4t_backtest.core.chunk import Floats, Integers
 from ml4t_backtest.core.orders import Order
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, eq=False)
@@ -23,46 +29,47 @@ class OrderBlock:
         symbol_ids: Indices in the engine's symbol list, each once.
         quantities: Shares to fill, positive buys, negative sells, never 0.
         decision_rows: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
-        reduce_only: Whether it never opens or adds.
+        reduce_only: Whether it never opens or adds; None where no order is such.
         clips: Whether a buy is cut to what cash allows, or refused.
         groups: Rebalance it belongs to, 0 for none.
     """
 
     decided: int
     decision_slice: int
-    order_ids: Sequence[int]
-    symbol_ids: Sequence[int]
-    quantities: Sequence[float]
-    decision_rows: Sequence[int]
-    reduce_only: Sequence[bool]
-    clips: Sequence[bool]
-    groups: Sequence[int]
+    order_ids: Integers
+    symbol_ids: Integers
+    quantities: Floats
+    decision_rows: Integers
+    reduce_only: Flags | None
+    clips: Flags
+    groups: Integers
 
     def __len__(self) -> int:
         return len(self.order_ids)
 
-    def part(self, which: Sequence[int]) -> OrderBlock:
-        """Return some of the orders, by their places."""
-        columns = (
-            self.order_ids,
-            self.symbol_ids,
-            self.quantities,
-            self.decision_rows,
-            self.reduce_only,
-            self.clips,
-            self.groups,
+    def part(self, which: Integers | Flags) -> OrderBlock:
+        """Return some of the orders, by their places in the order wanted, or marked."""
+        return OrderBlock(
+            self.decided,
+            self.decision_slice,
+            self.order_ids[which],
+            self.symbol_ids[which],
+            self.quantities[which],
+            self.decision_rows[which],
+            None if self.reduce_only is None else self.reduce_only[which],
+            self.clips[which],
+            self.groups[which],
         )
-        taken = ([column[place] for place in which] for column in columns)
-        return OrderBlock(self.decided, self.decision_slice, *taken)  # type: ignore[arg-type]
 
     def orders(self, symbols: Sequence[str]) -> list[Order]:
         """Return the orders as objects, working."""
         return [self._order(place, symbols) for place in range(len(self))]
 
     def _order(self, place: int, symbols: Sequence[str]) -> Order:
-        quantity, symbol_id = self.quantities[place], self.symbol_ids[place]
+        quantity, symbol_id = self.quantities.item(place), self.symbol_ids.item(place)
+        order_id = self.order_ids.item(place)
         return Order(
-            order_id=self.order_ids[place],
+            order_id=order_id,
             symbol=symbols[symbol_id],
             symbol_id=symbol_id,
             side="buy" if quantity > 0.0 else "sell",
@@ -70,11 +77,11 @@ class OrderBlock:
             decided=self.decided,
             live_from=self.decided,
             decision_slice=self.decision_slice,
-            decision_row=self.decision_rows[place],
-            sequence=self.order_ids[place],
-            on_insufficient_cash="clip" if self.clips[place] else "reject",
-            reduce_only=self.reduce_only[place],
-            group=self.groups[place] or None,
+            decision_row=self.decision_rows.item(place),
+            sequence=order_id,
+            on_insufficient_cash="clip" if self.clips.item(place) else "reject",
+            reduce_only=self.reduce_only is not None and self.reduce_only.item(place),
+            group=self.groups.item(place) or None,
             asked=abs(quantity),
             last_timestamp=self.decision_slice,
         )

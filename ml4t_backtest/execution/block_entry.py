@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from ml4t_backtest.core.chunk import Floats, Integers
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.order_block import OrderBlock
+from ml4t_backtest.core.order_block import Flags, OrderBlock
 from ml4t_backtest.core.orders import (
     AT_MARKET,
     NO_ROW,
@@ -23,6 +27,9 @@ from ml4t_backtest.core.orders import (
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.order_size import TARGETS, OrderSize
 from ml4t_backtest.portfolio.ledger import Ledger
+
+# Of the columns that `BlockEntry._of_singles` collects.
+_TYPES = (np.int64, np.int64, np.float64, np.bool_, np.bool_, np.int64)
 
 
 class BlockEntry:
@@ -61,14 +68,15 @@ class BlockEntry:
 
     def _of_batch(self, batch: BatchRequest) -> OrderBlock | None:
         """Return a batch as a block; None where its quantities have to be looked at one by one."""
-        symbol_ids, quantities = batch.symbol_ids.tolist(), batch.quantities.tolist()
-        # Neither NaN nor infinity is an integer.
-        is_plain = all(map(math.isfinite if self._fractional else float.is_integer, quantities))
-        if not is_plain or len(set(symbol_ids)) < len(symbol_ids):
-            return None
+        symbol_ids, quantities = batch.symbol_ids, batch.quantities
         number = len(symbol_ids)
-        clips = [self._on_insufficient_cash == "clip"] * number
-        return self._block(batch.order_ids, symbol_ids, quantities, [False] * number, clips, [0] * number)
+        # A few numbers are looked at quicker one by one; neither NaN nor infinity is an integer.
+        is_plain = all(map(math.isfinite if self._fractional else float.is_integer, quantities.tolist()))
+        if not is_plain or len(set(symbol_ids.tolist())) < number:
+            return None
+        order_ids = np.arange(batch.order_ids.start, batch.order_ids.stop)
+        clips = np.full(number, self._on_insufficient_cash == "clip")
+        return self._block(order_ids, symbol_ids, quantities, None, clips, np.zeros(number, dtype=np.int64))
 
     def _of_singles(self, requests: Sequence[Request]) -> OrderBlock | None:
         """Return requests for single orders as a block; None where one of them is not plain."""
@@ -94,21 +102,22 @@ class BlockEntry:
                 rows.append((request.order_id, symbol_id, size.quantity, size.reduce_only, clips, request.group or 0))
             elif size.refusal is None or size.refusal[0] != "on_target":
                 return None
-        columns = zip(*rows, strict=True) if rows else ((),) * 6
-        return self._block(*columns)
+        columns = zip(*rows, strict=True) if rows else ((),) * len(_TYPES)
+        arrays: Any = (np.array(column, dtype=kind) for column, kind in zip(columns, _TYPES, strict=True))
+        order_ids, symbol_ids, quantities, reduce_only, clips, groups = arrays
+        return self._block(order_ids, symbol_ids, quantities, reduce_only if reduce_only.any() else None, clips, groups)
 
     def _block(
         self,
-        order_ids: Sequence[int],
-        symbol_ids: Sequence[int],
-        quantities: Sequence[float],
-        reduce_only: Sequence[bool],
-        clips: Sequence[bool],
-        groups: Sequence[int],
+        order_ids: Integers,
+        symbol_ids: Integers,
+        quantities: Floats,
+        reduce_only: Flags | None,
+        clips: Flags,
+        groups: Integers,
     ) -> OrderBlock:
         market = self._market
-        rows = market.rows_of(symbol_ids)
-        decision_rows = [row if row == NO_ROW else market.first_row + row for row in rows]
+        decision_rows = market.run_rows_of(symbol_ids)
         return OrderBlock(
             market.decided,
             market.timestamp,

@@ -6,31 +6,22 @@ doubt that each fills whole, nothing happens here, and each is tried at its turn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import numpy as np
 
+from ml4t_backtest.core.chunk import Floats, Integers
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.order_block import OrderBlock
+from ml4t_backtest.core.order_block import Flags, OrderBlock
 from ml4t_backtest.core.orders import NO_ROW
 from ml4t_backtest.execution.accounts import Account, Outlook
-from ml4t_backtest.execution.commission import CommissionModel
-from ml4t_backtest.execution.journal import Journal
-from ml4t_backtest.execution.slippage import SlippageModel
+from ml4t_backtest.execution.cost_columns import most_cost
+from ml4t_backtest.execution.filling import Costs
+from ml4t_backtest.execution.settlement import Bill, FilledBlock, Settlement
 from ml4t_backtest.portfolio.ledger import Ledger
 
 # Money left, as a fraction of what there is, below which rounding could decide: then each order is looked at.
 _BEYOND_DOUBT = 1e-9
 # Shares left of a position that rounding may have left.
 _NEARLY_FLAT = 1e-6
-
-
-class _Trial(NamedTuple):
-    """What the orders of a block would do, each at its turn."""
-
-    before: list[float]
-    raw_prices: list[float]
-    prices: list[float]
-    charges: list[float]
 
 
 class BlockFiller:
@@ -40,17 +31,19 @@ class BlockFiller:
         self,
         market: Market,
         ledger: Ledger,
-        journal: Journal,
         account: Account,
-        slippage: SlippageModel,
-        commission: CommissionModel,
+        costs: Costs,
+        settlement: Settlement,
+        *,
+        fractional: bool,
     ) -> None:
         self._market = market
         self._ledger = ledger
-        self._journal = journal
         self._account = account
-        self._fill_price = slippage.fill_price
-        self._charge = commission.charge
+        self._settlement = settlement
+        self._fractional = fractional
+        # On credit what is held decides too, which only prices tell.
+        self._most_cost = None if account.gives_credit else most_cost(costs.slippage, costs.commission)
 
     def fill(self, block: OrderBlock) -> tuple[OrderBlock | None, OrderBlock | None]:
         """Fill what has a bar that opened after the decision, reducing orders first.
@@ -61,84 +54,69 @@ class BlockFiller:
         market = self._market
         rows = market.rows_of(block.symbol_ids)
         if market.chunk.first_opened[market.index] < block.decided or (not market.is_complete and NO_ROW in rows):
-            opened = market.chunk.opened
-            due = [place for place, row in enumerate(rows) if row != NO_ROW and opened.item(row) >= block.decided]
-            if len(due) < len(rows):
+            due = (rows != NO_ROW) & (market.chunk.opened[rows] >= block.decided)
+            if not due.all():
                 return self._fill_due(block, rows, due)
-        filled = self._fill(block, rows)
-        return filled, None if filled is not None else block
+        return (block, None) if self._fill(block, rows) else (None, block)
 
-    def _fill_due(
-        self, block: OrderBlock, rows: Sequence[int], due: Sequence[int]
-    ) -> tuple[OrderBlock | None, OrderBlock | None]:
+    def _fill_due(self, block: OrderBlock, rows: Integers, due: Flags) -> tuple[OrderBlock | None, OrderBlock | None]:
         """Fill a part of a block; the rest goes on working."""
-        filled = self._fill(block.part(due), [rows[place] for place in due]) if due else None
-        if filled is None:
-            return None, block
-        late = set(range(len(block))).difference(due)
-        return filled, block.part(sorted(late))
+        part = block.part(due)
+        return (part, block.part(~due)) if due.any() and self._fill(part, rows[due]) else (None, block)
 
-    def _fill(self, block: OrderBlock, rows: list[int]) -> OrderBlock | None:
-        """Fill all orders of a block, each at the open of its row, and return them in their turns; or None of them."""
+    def _fill(self, block: OrderBlock, rows: Integers) -> bool:
+        """Fill all orders of a block, each at the open of its row, or none; return whether they were."""
         held = self._ledger.quantities_of(block.symbol_ids)
-        reducing = [place for place, quantity in enumerate(block.quantities) if quantity * held[place] < 0.0]
-        if 0 < len(reducing) < len(rows):
-            opening = [place for place, quantity in enumerate(block.quantities) if not quantity * held[place] < 0.0]
-            turns = reducing + opening
-            block, rows, held = block.part(turns), [rows[place] for place in turns], [held[place] for place in turns]
-        trial = self._try(block, rows, held)
-        if trial is None:
+        raw, after = self._market.chunk.prices["open"][rows], held + block.quantities
+        has_prices = self._market.chunk.has_positive_opens or raw.min() > 0.0
+        if not (has_prices and self._may_hold(block, held, after)):
+            return False
+        filled = FilledBlock(self._market.index, block, rows, held)
+        outlay = self._outlay(block.quantities, raw)
+        if outlay is not None:
+            self._settlement.put_off(filled, after, outlay)
+            return True
+        bill = self._settlement.bill([filled])
+        # A price that is missing (NaN) makes the cash NaN, and that is not more than anything.
+        if not bill.cash.min() > _BEYOND_DOUBT * abs(self._ledger.cash):
+            return False
+        if self._account.gives_credit and not self._has_room(bill):
+            return False
+        self._settlement.pay(bill)
+        return True
+
+    def _may_hold(self, block: OrderBlock, held: Floats, after: Floats) -> bool:
+        """Return whether what would be held is allowed, and no order would be cut to the shares there are."""
+        # The method `min` takes half again as long as the ufunc it calls.
+        if not self._account.allows_short and np.minimum.reduce(after) < 0.0:
+            return False
+        if self._fractional and ((np.abs(after) < _NEARLY_FLAT) & (after != 0.0)).any():
+            return False
+        if block.reduce_only is None:
+            return True
+        cut = block.reduce_only & ((after * block.quantities > 0.0) | (held == 0.0))
+        return not cut.any()
+
+    def _outlay(self, quantities: Floats, raw: Floats) -> float | None:
+        """Return what the cash falls by at most; None where it might not suffice at one of the turns, or nobody knows.
+
+        Orders that reduce a position come first, and of a cash account these are sales: the cash is lowest before all
+        or after all of them, but for costs.
+        """
+        if self._most_cost is None:
             return None
-        booked = zip(block.symbol_ids, block.quantities, trial.prices, trial.charges, strict=True)
-        fills = self._journal.open_fills(len(rows))
-        fills.slices.append((self._market.index, block.decided, block.decision_slice, len(rows)))
-        fills.position_ids += [self._ledger.apply_fill(*fill) for fill in booked]
-        fills.order_ids += block.order_ids
-        fills.symbol_ids += block.symbol_ids
-        fills.rows += rows
-        fills.decision_rows += block.decision_rows
-        fills.quantities += block.quantities
-        fills.before += trial.before
-        fills.raw_prices += trial.raw_prices
-        fills.prices += trial.prices
-        fills.commissions += trial.charges
-        return block
+        cost, net = self._most_cost(np.abs(quantities), raw), float(quantities.dot(raw))
+        least = self._ledger.least_cash
+        return net + cost if least - cost - max(net, 0.0) > _BEYOND_DOUBT * least else None
 
-    def _try(self, block: OrderBlock, rows: Sequence[int], held: list[float]) -> _Trial | None:
-        """Return what the orders would do, or None where one of them might not fill whole."""
-        bars = self._market.chunk.prices
-        opens, volumes = bars["open"], bars["volume"]
-        trial = _Trial(held, [], [], [])
-        cash = self._ledger.cash
-        least, allows_short = _BEYOND_DOUBT * abs(cash), self._account.allows_short
-        orders = zip(block.quantities, rows, held, block.reduce_only, strict=True)
-        for quantity, row, before, reduce_only in orders:
-            raw, after = opens.item(row), before + quantity
-            if not raw > 0.0:
-                return None
-            price = self._fill_price(raw, quantity, volumes.item(row))
-            charge = self._charge(abs(quantity), abs(quantity) * price)
-            cash = cash - quantity * price - charge
-            # A price that is missing (NaN) makes the cash NaN, and that is not more than anything.
-            nearly_flat = -_NEARLY_FLAT < after < _NEARLY_FLAT and after != 0.0
-            if nearly_flat or not cash > least or (after < 0.0 and not allows_short):
-                return None
-            if reduce_only and (after * quantity > 0.0 or before == 0.0):
-                return None
-            trial.raw_prices.append(raw)
-            trial.prices.append(price)
-            trial.charges.append(charge)
-        return trial if not self._account.gives_credit or self._has_room(block, trial) else None
-
-    def _has_room(self, block: OrderBlock, trial: _Trial) -> bool:
+    def _has_room(self, bill: Bill) -> bool:
         """Return whether an account on credit can carry every order at its turn beyond doubt."""
         value = self._ledger.value()
-        cash, worth, gross = value.cash, value.positions_value, value.gross_value
-        for quantity, before, raw, price, charge in zip(block.quantities, *trial, strict=True):
-            cash = cash - quantity * price - charge
-            worth += quantity * raw
-            gross += (abs(before + quantity) - abs(before)) * raw
-            room = self._account.headroom(Outlook(cash, cash + worth, gross, worth, gross, 0))
-            if not room > _BEYOND_DOUBT * (abs(cash) + gross):
+        grown = np.abs(bill.before + bill.quantities) - np.abs(bill.before)
+        worth = np.add.accumulate(np.append(value.positions_value, bill.quantities * bill.raw_prices))[1:]
+        gross = np.add.accumulate(np.append(value.gross_value, grown * bill.raw_prices))[1:]
+        for cash, net, total in zip(bill.cash.tolist(), worth.tolist(), gross.tolist(), strict=True):
+            room = self._account.headroom(Outlook(cash, cash + net, total, net, total, 0))
+            if not room > _BEYOND_DOUBT * (abs(cash) + total):
                 return False
         return True

@@ -55,7 +55,7 @@ class Book:
     def adopt(self, block: OrderBlock) -> list[Order]:
         """Let what is left of a block work as single orders, and return them."""
         orders = block.orders(self._market.symbols)
-        self._decision_rows += block.decision_rows
+        self._decision_rows += block.decision_rows.tolist()
         self.submitted += orders
         self._working.update((order.order_id, order) for order in orders)
         return orders
@@ -68,7 +68,7 @@ class Book:
         ended = [order for order in self.submitted if order.status != "working"]
         self.submitted = [order for order in self.submitted if order.status == "working"]
         rows, self._decision_rows = self._decision_rows, []
-        return ended, rows if self._block is None else [*rows, *self._block.decision_rows]
+        return ended, rows if self._block is None else [*rows, *self._block.decision_rows.tolist()]
 
     @property
     def has_singles(self) -> bool:

@@ -183,7 +183,7 @@ class Broker:
 
     def _end_protection(self, filled: OrderBlock) -> None:
         """Cancel what protected positions that a block has closed or turned round."""
-        for symbol_id, quantity in zip(filled.symbol_ids, filled.quantities, strict=True):
+        for symbol_id, quantity in zip(filled.symbol_ids.tolist(), filled.quantities.tolist(), strict=True):
             after = self._ledger.quantity(symbol_id)
             if after == 0.0 or (after * quantity > 0.0 and abs(after) <= abs(quantity)):
                 self._book.cancel_protection(symbol_id)
@@ -196,7 +196,7 @@ class Broker:
 
     def _eligible(self) -> list[tuple[Order, int]]:
         """Return the working orders whose symbol has a bar that opened at or after their decision."""
-        return self._due(self._book.singles())
+        return self._due(self._book.singles()) if self._book.has_singles else []
 
     def _due(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
         pairs = ((order, self._market.row_of(order.symbol_id)) for order in orders)
@@ -214,6 +214,8 @@ class Broker:
 
     def _reduce_then_open(self, candidates: list[Candidate]) -> None:
         """Two passes, each order judged at its turn: what reduces nothing then waits for the second pass."""
+        if not candidates:
+            return
         candidates.sort(key=self._priority)
         opening: list[Candidate] = []
         for order, chance in candidates:

@@ -28,6 +28,7 @@ from ml4t_backtest.execution.knobs.screening import screening_of
 from ml4t_backtest.execution.order_entry import OrderEntry
 from ml4t_backtest.execution.order_size import OrderSize
 from ml4t_backtest.execution.profiles import OURS, Profile
+from ml4t_backtest.execution.settlement import Settlement
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
@@ -123,8 +124,8 @@ class Desk:
                 fractional=fractional,
                 on_insufficient_cash=rules.on_insufficient_cash,
             )
-            costs = rules.costs
-            block_filler = BlockFiller(market, ledger, self.journal, account, costs.slippage, costs.commission)
+            settlement = Settlement(market, ledger, self.journal, rules.costs)
+            block_filler = BlockFiller(market, ledger, account, rules.costs, settlement, fractional=fractional)
         self.entry = OrderEntry(
             market,
             ledger,
@@ -167,7 +168,7 @@ class Desk:
 
     def live(self) -> bool:
         """Steps 0 to 3. Return whether the account still lives."""
-        if not (self._watches or self.book or self._custodian.is_due or self._ledger.cash < 0.0):
+        if not (self._watches or self.book or self._custodian.is_due or self._ledger.is_overdrawn):
             # Nothing is ordered and nothing falls due: what is held follows the market.
             self._market.take_marks()
             self._custodian.after_close()
@@ -198,7 +199,7 @@ class Desk:
         self._broker.at_close()
         self._broker.end_slice()
         self._custodian.after_close()
-        if not (self._watches or self._ledger.cash < 0.0):
+        if not (self._watches or self._ledger.is_overdrawn):
             return True
         value = self._ledger.value()
         if value.equity <= 0.0:

@@ -24,6 +24,7 @@ class Journal:
 
     def write(self, entry: JournalEntry) -> None:
         """Add what happened."""
+        self._ledger.catch_up()
         self._entries.append(entry)
 
     def open_fills(self, number: int) -> OpenFills:
@@ -55,5 +56,6 @@ class Journal:
 
     def take(self) -> list[JournalEntry]:
         """Return the entries and forget them."""
+        self._ledger.catch_up()
         entries, self._entries = self._entries, []
         return entries

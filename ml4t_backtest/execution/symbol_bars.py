@@ -23,9 +23,9 @@ class SymbolBars:
 
 def bars_of(chunk: Chunk, symbol_id: int) -> SymbolBars:
     """Return the bars of a symbol, in time order."""
-    rows = chunk.rows_of_symbol(symbol_id)
-    prices = chunk.prices
-    return SymbolBars(rows, prices["open"][rows], prices["high"][rows], prices["low"][rows], prices["close"][rows])
+    span = chunk.span_of_symbol(symbol_id)
+    prices = (chunk.in_symbol_order(name)[span] for name in ("open", "high", "low", "close"))
+    return SymbolBars(chunk.rows_of_symbol(symbol_id), *prices)
 
 
 def bar_of(event: LedgerEvent, chunk: Chunk, bars: SymbolBars) -> int:

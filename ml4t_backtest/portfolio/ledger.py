@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from ml4t_backtest.core.chunk import Floats, Integers
 from ml4t_backtest.core.market import Market
 
 
@@ -47,38 +50,42 @@ class Valuation:
         return self.cash + self.positions_value
 
 
-@dataclass(slots=True)
-class Changes:
-    """How holdings changed, in the order it happened, as columns.
-
-    Attributes:
-        slices: Slice of the chunk.
-        symbol_ids: Symbol.
-        quantities: Signed shares held from then on.
-    """
-
-    slices: list[int] = field(default_factory=list)
-    symbol_ids: list[int] = field(default_factory=list)
-    quantities: list[float] = field(default_factory=list)
-
-
 class Ledger:
     """Cash and holdings of one account.
 
+    Fills whose money is beyond doubt may change the shares at once and the cash later, when somebody looks at it.
+
     Attributes:
-        cash: Account currency.
-        quantities: Per symbol id the signed shares held, 0 when flat, as far as something was held of them; only
-            the ledger changes it.
+        least_cash: What the cash is not below, account currency; the cash itself unless fills wait to be paid.
     """
 
     def __init__(self, initial_capital: float, market: Market) -> None:
-        self.cash = initial_capital
-        self.quantities = np.zeros(len(market.symbols))
+        self.least_cash = initial_capital
+        self._cash = initial_capital
+        self._pay: Callable[[], None] | None = None
         self._market = market
-        self._average_prices = [0.0] * len(market.symbols)
-        self._position_ids = [0] * len(market.symbols)
+        # Per symbol id; the last place stands for a symbol that is not known, of which nothing is held.
+        self._quantities = np.zeros(len(market.symbols) + 1)
+        self._average_prices = np.zeros(len(market.symbols))
+        self._position_ids = np.zeros(len(market.symbols), dtype=np.int64)
         self._positions_opened = 0
-        self._changes = Changes()
+
+    @property
+    def cash(self) -> float:
+        """Cash, account currency."""
+        self.catch_up()
+        return self._cash
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether the cash is below zero."""
+        return self.least_cash < 0.0 and self.cash < 0.0
+
+    @property
+    def quantities(self) -> Floats:
+        """Per symbol id the signed shares held, 0 when flat; not to be changed."""
+        self._make_room()
+        return self._quantities[:-1]
 
     @property
     def holdings(self) -> dict[int, Holding]:
@@ -91,16 +98,17 @@ class Ledger:
 
     def quantity(self, symbol_id: int) -> float:
         """Return the signed shares held, 0.0 when flat."""
-        return self.quantities.item(symbol_id) if symbol_id < len(self.quantities) else 0.0
+        return self._quantities.item(symbol_id) if symbol_id < len(self._position_ids) else 0.0
 
     def average_price(self, symbol_id: int) -> float:
         """Return the average fill price of the shares held; what it was of the last ones when flat."""
-        return self._average_prices[symbol_id]
+        self.catch_up()
+        return self._average_prices.item(symbol_id)
 
-    def quantities_of(self, symbol_ids: Sequence[int]) -> list[float]:
-        """Return the signed shares held of each symbol, 0 when flat."""
+    def quantities_of(self, symbol_ids: Integers) -> Floats:
+        """Return the signed shares held of each symbol, 0 when flat or for NO_ROW."""
         self._make_room()
-        return [self.quantities.item(symbol_id) for symbol_id in symbol_ids]
+        return self._quantities[symbol_ids]
 
     def held(self) -> list[int]:
         """Return the ids of held symbols in symbol order."""
@@ -120,48 +128,109 @@ class Ledger:
     def apply_fill(self, symbol_id: int, quantity: float, price: float, commission: float) -> int:
         """Book a fill and return the id of the position it changed (the new one when it flips)."""
         self._make_room()
-        self.cash -= quantity * price
-        self.cash -= commission
-        before = self.quantities.item(symbol_id)
+        self.receive(-(quantity * price))
+        self.receive(-commission)
+        before = self._quantities.item(symbol_id)
         after = before + quantity
-        self._hold(symbol_id, after)
-        if before == 0.0 or after * before < 0.0:
+        self._quantities[symbol_id] = after
+        if _begins(before, after):
             self._positions_opened += 1
             self._position_ids[symbol_id] = self._positions_opened
             self._average_prices[symbol_id] = price
-        elif abs(after) > abs(before):
-            paid = before * self._average_prices[symbol_id] + quantity * price
-            self._average_prices[symbol_id] = paid / after
-        return self._position_ids[symbol_id]
+        else:
+            self._average_in(symbol_id, before, after, quantity * price)
+        return self._position_ids.item(symbol_id)
+
+    def put_off(self, symbol_ids: Integers, after: Floats, outlay: float, pay: Callable[[], None]) -> None:
+        """Book the shares of fills whose money follows.
+
+        Args:
+            symbol_ids: Symbols, each once.
+            after: Signed shares held of each from now on.
+            outlay: What the cash falls by at most; below 0 it rises at least by as much.
+            pay: Calls `apply_fills` for all that was put off, when somebody looks.
+        """
+        self._quantities[symbol_ids] = after
+        self.least_cash -= outlay
+        self._pay = pay
+
+    def catch_up(self) -> None:
+        """Book what was put off."""
+        if self._pay is not None:
+            pay, self._pay = self._pay, None
+            pay()
+
+    def apply_fills(
+        self, symbol_ids: Integers, before: Floats, quantities: Floats, prices: Floats, cash: float
+    ) -> Integers:
+        """Book fills as `apply_fill` does one by one, and return the ids of their positions.
+
+        Args:
+            symbol_ids: Per fill, in the order they happened, its symbol.
+            before: Signed shares held before it.
+            quantities: Signed shares.
+            prices: Price per share.
+            cash: What is left after all of them.
+        """
+        self._cash = self.least_cash = cash
+        after = before + quantities
+        self._quantities[symbol_ids] = after
+        begins = _begins(before, after)
+        grows = ~begins & (np.abs(after) > np.abs(before))
+        if grows.any():
+            for place in np.flatnonzero(begins | grows).tolist():
+                symbol_id, price = symbol_ids.item(place), prices.item(place)
+                if begins.item(place):
+                    self._average_prices[symbol_id] = price
+                else:
+                    self._average_in(symbol_id, before.item(place), after.item(place), quantities.item(place) * price)
+        else:
+            # NumPy assigns in order: of a symbol that comes twice the last value stays.
+            self._average_prices[symbol_ids[begins]] = prices[begins]
+        return self._numbered(symbol_ids, begins)
+
+    def _average_in(self, symbol_id: int, before: float, after: float, paid: float) -> None:
+        """Take what was paid for more of a position into its average price."""
+        if abs(after) > abs(before):
+            self._average_prices[symbol_id] = (before * self._average_prices.item(symbol_id) + paid) / after
+
+    def _numbered(self, symbol_ids: Integers, begins: npt.NDArray[np.bool_]) -> Integers:
+        """Return the positions of fills: each that begins one gets the next number, the others follow the last."""
+        numbers = np.where(begins, self._positions_opened + np.cumsum(begins), self._position_ids[symbol_ids])
+        by_symbol = np.argsort(symbol_ids, kind="stable")
+        ids, opens = symbol_ids[by_symbol], begins[by_symbol]
+        opens[1:] |= ids[1:] != ids[:-1]
+        opens[:1] = True
+        # A fill takes its number from the last one before it that begins a position or is the symbol's first.
+        source = np.maximum.accumulate(np.where(opens, np.arange(len(ids)), 0))
+        numbers[by_symbol] = numbers[by_symbol][source]
+        self._positions_opened += int(np.count_nonzero(begins))
+        self._position_ids[symbol_ids] = numbers
+        return numbers
 
     def apply_split(self, symbol_id: int, ratio: float, quantity: float) -> None:
         """Rescale a holding to `quantity` shares on the new basis; nothing stays when that is 0."""
+        self.catch_up()
         self._average_prices[symbol_id] /= ratio
-        self._hold(symbol_id, quantity)
+        self._quantities[symbol_id] = quantity
 
     def receive(self, amount: float) -> None:
         """Book cash that moved without a fill; negative amounts are paid."""
-        self.cash += amount
-
-    def take_changes(self) -> Changes:
-        """Return how holdings changed since the last call, in order, and forget it."""
-        changes, self._changes = self._changes, Changes()
-        return changes
+        self.least_cash = self._cash = self.cash + amount
 
     def _holding(self, symbol_id: int) -> Holding:
-        quantity: float = self.quantities.item(symbol_id)
-        return Holding(self._position_ids[symbol_id], quantity, self._average_prices[symbol_id])
-
-    def _hold(self, symbol_id: int, quantity: float) -> None:
-        self.quantities[symbol_id] = quantity
-        self._changes.slices.append(self._market.index)
-        self._changes.symbol_ids.append(symbol_id)
-        self._changes.quantities.append(quantity)
+        self.catch_up()
+        return Holding(self._position_ids.item(symbol_id), self.quantity(symbol_id), self.average_price(symbol_id))
 
     def _make_room(self) -> None:
         """Follow the market to symbols that were not known at the start."""
         more = len(self._market.symbols) - len(self._position_ids)
         if more > 0:
-            self.quantities = np.append(self.quantities, np.zeros(more))
-            self._average_prices += [0.0] * more
-            self._position_ids += [0] * more
+            self._quantities = np.append(self._quantities, np.zeros(more))
+            self._average_prices = np.append(self._average_prices, np.zeros(more))
+            self._position_ids = np.append(self._position_ids, np.zeros(more, dtype=np.int64))
+
+
+def _begins(before: Any, after: Any) -> Any:
+    """Return whether a fill begins a position: from flat, or from the other side."""
+    return (before == 0.0) | (after * before < 0.0)

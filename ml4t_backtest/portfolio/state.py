@@ -10,7 +10,7 @@ import polars as pl
 
 from ml4t_backtest.core import schemas
 from ml4t_backtest.core.choices import require_choice
-from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.chunk import Chunk, Floats
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
 from ml4t_backtest.portfolio.valuation import Values
 
@@ -47,7 +47,7 @@ class StateRecorder:
         self._initial = initial_capital
         self._parts: list[pl.DataFrame] = []
 
-    def record(self, chunk: Chunk, cash: Sequence[float], values: Values, context_columns: Sequence[str]) -> None:
+    def record(self, chunk: Chunk, cash: Floats, values: Values, context_columns: Sequence[str]) -> None:
         """Add the states after the slices of a chunk.
 
         Args:
@@ -59,7 +59,7 @@ class StateRecorder:
         columns = {
             "timestamp": chunk.timestamps,
             "session": chunk.sessions.astype(np.int32),
-            "cash": np.array(cash, dtype=np.float64),
+            "cash": cash,
             "positions_value": values.net,
             "gross_value": values.gross,
             "num_positions": values.count.astype(np.int64),

@@ -10,13 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ml4t_backtest.core.chunk import Chunk, Floats, Integers
-from ml4t_backtest.portfolio.ledger import Changes
 
-# Values held at once, so that a long chunk of many symbols takes no more memory than a short one.
-_CELLS = 1_000_000
 Rescaling = tuple[int, int, float]
 
 
@@ -33,6 +29,21 @@ class Values:
     net: Floats
     gross: Floats
     count: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How holdings changed, in the order it happened, as columns.
+
+    Attributes:
+        slices: Slice of the chunk.
+        symbol_ids: Symbol.
+        quantities: Signed shares held from then on.
+    """
+
+    slices: Integers
+    symbol_ids: Integers
+    quantities: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,72 +69,45 @@ class Paths:
 
 def values_over(chunk: Chunk, paths: Paths) -> Values:
     """Return what the positions are worth after each slice of a chunk."""
-    width = len(paths.symbol_ids)
-    if width == 0:
-        nothing = np.zeros(chunk.num_slices)
-        return Values(nothing, nothing, np.zeros(chunk.num_slices, dtype=np.int64))
-    parts = [_values(held, marks) for held, marks in _matrices(chunk, paths, max(_CELLS // width, 1))]
-    return Values(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    net, gross = np.zeros(chunk.num_slices), np.zeros(chunk.num_slices)
+    count = np.zeros(chunk.num_slices, dtype=np.int64)
+    for symbol_id, held, marks in _courses(chunk, paths):
+        is_held = held != 0.0
+        # A symbol that is not held may have no price yet; it must not turn the sum into NaN.
+        worth = np.where(is_held, held * _rescaled(marks, chunk, paths, symbol_id), 0.0)
+        net += worth
+        gross += np.abs(worth)
+        count += is_held
+    return Values(net, gross, count)
 
 
-def _values(held: Floats, marks: Floats) -> tuple[Floats, Floats, Integers]:
-    # A symbol that is not held may have no price yet; it must not turn the sum into NaN.
-    worth = np.where(held == 0.0, 0.0, held * marks)
-    net = np.add.accumulate(worth, axis=1)[:, -1]
-    gross = np.add.accumulate(np.abs(worth), axis=1)[:, -1]
-    return net, gross, np.count_nonzero(held, axis=1)
+def _courses(chunk: Chunk, paths: Paths) -> Iterator[tuple[int, Floats, Floats]]:
+    """Yield per symbol, in the order of the paths, its id and after each slice the shares held and the last close."""
+    by_symbol = np.argsort(paths.changes.symbol_ids, kind="stable")
+    changed = paths.changes.symbol_ids[by_symbol]
+    slices = paths.changes.slices[by_symbol] - paths.first_slice
+    quantities = paths.changes.quantities[by_symbol]
+    bounds = np.searchsorted(changed, [paths.symbol_ids, paths.symbol_ids + 1]).T.tolist()
+    begin = (paths.symbol_ids.tolist(), paths.quantities.tolist(), paths.marks.tolist())
+    for symbol_id, quantity, mark, (first, last) in zip(*begin, bounds, strict=True):
+        held = _filled_forward(chunk.num_slices, quantity, slices[first:last], quantities[first:last])
+        closes = chunk.in_symbol_order("close")[chunk.span_of_symbol(symbol_id)]
+        if len(closes) < chunk.num_slices:
+            closes = _filled_forward(chunk.num_slices, mark, chunk.slices_of_symbol(symbol_id), closes)
+        yield symbol_id, held, closes
 
 
-def _matrices(chunk: Chunk, paths: Paths, at_once: int) -> Iterator[tuple[Floats, Floats]]:
-    """Yield shares and marks, slices x symbols, for so many slices at a time."""
-    column_of = np.full(int(max(chunk.symbol_ids.max(), paths.symbol_ids.max())) + 1, -1)
-    column_of[paths.symbol_ids] = np.arange(len(paths.symbol_ids))
-    slices = np.array(paths.changes.slices, dtype=np.int64) - paths.first_slice
-    columns = column_of[np.array(paths.changes.symbol_ids, dtype=np.int64)]
-    quantities = np.array(paths.changes.quantities, dtype=np.float64)
-    held, marks = paths.quantities, paths.marks
-    for first in range(0, chunk.num_slices, at_once):
-        last = min(first + at_once, chunk.num_slices)
-        inside = (slices >= first) & (slices < last)
-        at = (slices[inside] - first, columns[inside])
-        shares = _filled_forward(last - first, held, at, quantities[inside])
-        prices = _marks(chunk, column_of, marks, first, last)
-        for split_slice, symbol_id, ratio in paths.rescalings:
-            at_slice = split_slice - paths.first_slice
-            if first <= at_slice < last:
-                _rescale(prices, chunk, column_of, (at_slice, symbol_id, ratio), first)
-        yield shares, prices
-        held, marks = shares[-1], prices[-1]
+def _filled_forward(length: int, start: float, at: Integers, values: Floats) -> Floats:
+    """Return a column that begins with `start` and keeps each value from its place on; of several in one, the last."""
+    return np.repeat(np.append(start, values), np.diff(np.concatenate([[0], at, [length]])))
 
 
-def _filled_forward(height: int, start: Floats, at: tuple[Integers, Integers], values: Floats) -> Floats:
-    """Return a matrix in which each column begins with its start and keeps each value until the next one."""
-    source = np.zeros((height, len(start)), dtype=np.int32)
-    # In the order they happened: of several in one cell the last stays.
-    source[at] = np.arange(1, len(values) + 1)
-    np.maximum.accumulate(source, axis=0, out=source)
-    filled: Floats = np.where(source > 0, np.concatenate([[0.0], values])[source], start)
-    return filled
-
-
-def _marks(chunk: Chunk, column_of: Integers, start: Floats, first: int, last: int) -> Floats:
-    rows = slice(chunk.first_rows[first], chunk.first_rows[last])
-    closes = chunk.prices["close"][rows]
-    if chunk.width:
-        symbol_ids = np.flatnonzero(column_of[: chunk.width] >= 0)
-        if len(symbol_ids) == len(start):
-            grid: Floats = closes.reshape(last - first, chunk.width)[:, symbol_ids]
-            return grid
-    columns = column_of[chunk.symbol_ids[rows]]
-    at_slices = np.repeat(np.arange(last - first), np.diff(chunk.offsets[first : last + 1]))
-    wanted = columns >= 0
-    return _filled_forward(last - first, start, (at_slices[wanted], columns[wanted]), closes[wanted])
-
-
-def _rescale(prices: Floats, chunk: Chunk, column_of: Integers, split: Rescaling, first: int) -> None:
-    """Put the marks from a split on, up to the symbol's next bar, on the new basis."""
-    at_slice, symbol_id, ratio = split
-    rows: npt.NDArray[np.intp] = np.flatnonzero(chunk.symbol_ids[chunk.first_rows[at_slice] :] == symbol_id)
-    row = chunk.first_rows[at_slice] + int(rows[0]) if len(rows) else chunk.first_rows[-1]
-    next_bar = int(np.searchsorted(chunk.offsets, row, side="right")) - 1
-    prices[at_slice - first : max(next_bar - first, 0), column_of[symbol_id]] /= ratio
+def _rescaled(marks: Floats, chunk: Chunk, paths: Paths, symbol_id: int) -> Floats:
+    """Return marks that from a split up to the symbol's next bar stand on the new basis."""
+    for split_slice, split_id, ratio in paths.rescalings:
+        if split_id == symbol_id:
+            at_slice, bars = split_slice - paths.first_slice, chunk.slices_of_symbol(symbol_id)
+            next_bar = bars[np.searchsorted(bars, at_slice) :][:1].tolist() or [chunk.num_slices]
+            marks = marks.copy()
+            marks[at_slice : next_bar[0]] /= ratio
+    return marks

@@ -59,10 +59,7 @@ class PortfolioView:
 
     def quantities(self, symbols: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return the signed shares held of each symbol, aligned with `symbols`."""
-        held = self._ledger.quantities
-        # The last place stands for a symbol that is not known, of which nothing is held.
-        room = 1 + len(self._market.symbols) - len(held)
-        return np.append(held, np.zeros(room))[self._market.ids_of(symbols)]
+        return self._ledger.quantities_of(self._market.ids_of(symbols))
 
     def orders(self, symbol: str | None) -> list[OrderView]:
         """Return the working orders of a symbol, of all symbols for None."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -112,6 +113,27 @@ def test_reading(benchmark: BenchmarkFixture, mode: str, reads: str) -> None:
     by_slice, by_symbol, words = READS[reads]
     strategy = by_slice if mode == "batch" else by_symbol
     measure(benchmark, READ, lambda: minute_bars(READ).feed(**words), strategy)
+
+
+# What strategies do with a slice of a hundred rows, over and over.
+CALLS = 1_000
+ROWS_WANTED = np.array([1, 5, 9])
+OPERATIONS: dict[str, Callable[[pl.DataFrame], object]] = {
+    "a column as an array": lambda batch: batch["p"].to_numpy(),
+    "a column as an array, compared": lambda batch: batch["p"].to_numpy() > 1.0,
+    "three symbols gathered by an array": lambda batch: batch["symbol"].gather(ROWS_WANTED),
+    "the frame filtered": lambda batch: batch.filter(pl.col("p") > 1.0),
+    "the frame sorted": lambda batch: batch.sort("p"),
+    "its rows as dictionaries": lambda batch: list(batch.iter_rows(named=True)),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.benchmark(group="what an operation on a slice costs")
+def test_operation(benchmark: BenchmarkFixture, operation: str) -> None:
+    batch, act = minute_bars(SYMBOLS).assets, OPERATIONS[operation]
+    benchmark.extra_info |= {"rows": SYMBOLS * CALLS, "calls": CALLS}
+    measured(benchmark, lambda: [act(batch) for _ in range(CALLS)])
 
 
 @pytest.mark.parametrize("chunk", [10, 100, "1d", "1mo", "auto", "10y"])
