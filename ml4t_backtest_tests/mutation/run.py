@@ -32,12 +32,19 @@ from cosmic_ray.plugins import get_operator, operator_names
 TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "ml4t_backtest"
 MODULES = (
+    "portfolio/cash_path",
     "portfolio/ledger",
+    "portfolio/valuation",
     "execution/affordability",
+    "execution/block_entry",
+    "execution/block_filling",
     "execution/brackets",
     "execution/broker",
+    "execution/cost_columns",
     "execution/filling",
     "execution/order_types",
+    "execution/round_trips",
+    "execution/settlement",
     "execution/symbol_bars",
     "execution/trade_tracker",
 )
@@ -47,6 +54,8 @@ NOTICED_BY = (
     "unit/portfolio/test_ledger.py",
     "unit/execution/test_trade_tracker.py",
     "unit/execution/test_order_types.py",
+    "unit/execution/test_settlement.py",
+    "unit/execution/test_blocks_of_orders.py",
     "unit/execution/test_ambiguous_bars.py",
     "unit/execution/test_limits_and_rules.py",
     "unit/execution/test_profiles.py",
