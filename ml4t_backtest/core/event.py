@@ -6,33 +6,59 @@ An event is made for every bar of a run, so it is little more than a row number:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NoReturn
+
+import polars as pl
 
 _DATA = ("open", "high", "low", "close", "volume")
 _SHOWN = ("timestamp", "symbol", "data", "signals", "indicators", "context")
 
 
-@dataclass(frozen=True, slots=True)
 class EventColumns:
-    """Bars as plain lists, the values of an event at its row of each.
+    """Bars as plain lists, each made when it is first read: most strategies look at two or three of them."""
 
-    Attributes:
-        open: First prices.
-        high: Highest prices.
-        low: Lowest prices.
-        close: Last prices.
-        volume: Shares traded.
-        indicators: Indicator name -> values.
-    """
+    def __init__(self, bars: pl.DataFrame, indicators: Sequence[str]) -> None:
+        """Choose the bars.
 
-    open: Sequence[float]
-    high: Sequence[float]
-    low: Sequence[float]
-    close: Sequence[float]
-    volume: Sequence[float]
-    indicators: Mapping[str, Sequence[float | None]]
+        Args:
+            bars: Columns open, high, low, close (account currency per share), volume (shares) and indicators.
+            indicators: Names of the indicators.
+        """
+        self._bars = bars
+        self._indicators = tuple(indicators)
+
+    @cached_property
+    def open(self) -> list[float]:
+        """First prices."""
+        return self._bars["open"].to_list()
+
+    @cached_property
+    def high(self) -> list[float]:
+        """Highest prices."""
+        return self._bars["high"].to_list()
+
+    @cached_property
+    def low(self) -> list[float]:
+        """Lowest prices."""
+        return self._bars["low"].to_list()
+
+    @cached_property
+    def close(self) -> list[float]:
+        """Last prices."""
+        return self._bars["close"].to_list()
+
+    @cached_property
+    def volume(self) -> list[float]:
+        """Shares traded."""
+        return self._bars["volume"].to_list()
+
+    @cached_property
+    def indicators(self) -> dict[str, list[float | None]]:
+        """Indicator name -> values."""
+        return {name: self._bars[name].to_list() for name in self._indicators}
 
 
 class _Fields:
@@ -77,10 +103,8 @@ class MarketEvent(_Fields):
         context: Mapping[str, Any],
     ) -> None:
         """Make one event, to try a strategy with; `data` has open, high, low, close and volume."""
-        columns = EventColumns(
-            **{name: [data[name]] for name in _DATA},
-            indicators={name: [value] for name, value in indicators.items()},
-        )
+        bar = pl.DataFrame({name: data[name] for name in _DATA} | {**indicators})
+        columns = EventColumns(bar, list(indicators))
         values = {"timestamp": timestamp, "symbol": symbol, "signals": signals, "context": context}
         for name, value in {**values, "_columns": columns, "_row": 0}.items():
             object.__setattr__(self, name, value)

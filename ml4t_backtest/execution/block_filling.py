@@ -82,7 +82,7 @@ class BlockFiller:
             return False
         if self._account.gives_credit and not self._has_room(bill):
             return False
-        self._settlement.pay(bill)
+        self._settlement.book(bill)
         return True
 
     def _may_hold(self, block: OrderBlock, held: Floats, after: Floats) -> bool:

@@ -73,6 +73,7 @@ class Settlement:
         self._market = market
         self._ledger = ledger
         self._journal = journal
+        self._fill_price = costs.slippage.fill_price
         self._prices = price_column(costs.slippage)
         self._charges = charge_column(costs.commission)
         self._waiting: list[FilledBlock] = []
@@ -86,7 +87,7 @@ class Settlement:
             outlay: What the cash falls by at most; below 0 it rises at least by as much.
         """
         self._waiting.append(block)
-        self._ledger.put_off(block.orders.symbol_ids, after, outlay, self._settle)
+        self._ledger.put_off(block.orders.symbol_ids, after, outlay, self)
 
     def bill(self, blocks: Sequence[FilledBlock]) -> Bill:
         """Return what blocks cost; nothing is booked. A price that is missing (NaN) makes the cash NaN."""
@@ -101,7 +102,21 @@ class Settlement:
         cash = _cash_after(self._ledger.cash, quantities * prices, charges)
         return Bill(blocks, turns, quantities, before, rows, raw, prices, charges, cash)
 
-    def pay(self, bill: Bill) -> None:
+    def pay(self) -> None:
+        """Book what was put off."""
+        waiting, self._waiting = self._waiting, []
+        self.book(self.bill(waiting))
+
+    def entry_price(self, number: int, symbol_id: int) -> float | None:
+        """Return what a symbol of the block that was put off at this number filled at, where its position began."""
+        block = self._waiting[number - 1]
+        place = block.orders.symbol_ids.tolist().index(symbol_id)
+        quantity, before, row = block.orders.quantities.item(place), block.held.item(place), block.rows.item(place)
+        if before != 0.0 and before * (before + quantity) >= 0.0:
+            return None
+        return self._fill_price(self._market.price("open", row), quantity, self._market.volume(row))
+
+    def book(self, bill: Bill) -> None:
         """Book a bill and write it down."""
         orders = [each.orders for each in bill.blocks]
         symbol_ids = _joined([each.symbol_ids for each in orders])[bill.turns]
@@ -125,10 +140,6 @@ class Settlement:
                 bill.charges,
             )
         )
-
-    def _settle(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self.pay(self.bill(waiting))
 
 
 def _joined(columns: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:

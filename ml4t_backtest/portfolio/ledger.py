@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +49,23 @@ class Valuation:
         return self.cash + self.positions_value
 
 
+class Waiting(Protocol):
+    """Fills whose shares are booked and whose money is not."""
+
+    def pay(self) -> None:
+        """Book all of it by `Ledger.apply_fills`."""
+        ...
+
+    def entry_price(self, number: int, symbol_id: int) -> float | None:
+        """Return what a symbol was bought or sold at where this began its position; None where it did not.
+
+        Args:
+            number: Which call of `Ledger.put_off`, from 1, counted since the last payment.
+            symbol_id: One of its symbols.
+        """
+        ...
+
+
 class Ledger:
     """Cash and holdings of one account.
 
@@ -62,7 +78,10 @@ class Ledger:
     def __init__(self, initial_capital: float, market: Market) -> None:
         self.least_cash = initial_capital
         self._cash = initial_capital
-        self._pay: Callable[[], None] | None = None
+        self._waiting: Waiting | None = None
+        # Per symbol the last of the puttings-off that concern it, 0 for none; and how many there are.
+        self._put_off = np.zeros(len(market.symbols), dtype=np.int64)
+        self._times_put_off = 0
         self._market = market
         # Per symbol id; the last place stands for a symbol that is not known, of which nothing is held.
         self._quantities = np.zeros(len(market.symbols) + 1)
@@ -102,7 +121,12 @@ class Ledger:
 
     def average_price(self, symbol_id: int) -> float:
         """Return the average fill price of the shares held; what it was of the last ones when flat."""
-        self.catch_up()
+        if self._waiting is not None and (number := self._put_off.item(symbol_id)):
+            # Strategies ask for positions all the time: most began with one fill, and nothing else has to be priced.
+            price = self._waiting.entry_price(number, symbol_id)
+            if price is not None:
+                return price
+            self.catch_up()
         return self._average_prices.item(symbol_id)
 
     def quantities_of(self, symbol_ids: Integers) -> Floats:
@@ -141,24 +165,27 @@ class Ledger:
             self._average_in(symbol_id, before, after, quantity * price)
         return self._position_ids.item(symbol_id)
 
-    def put_off(self, symbol_ids: Integers, after: Floats, outlay: float, pay: Callable[[], None]) -> None:
-        """Book the shares of fills whose money follows.
+    def put_off(self, symbol_ids: Integers, after: Floats, outlay: float, waiting: Waiting) -> None:
+        """Book the shares of fills whose money follows when somebody looks.
 
         Args:
             symbol_ids: Symbols, each once.
             after: Signed shares held of each from now on.
             outlay: What the cash falls by at most; below 0 it rises at least by as much.
-            pay: Calls `apply_fills` for all that was put off, when somebody looks.
+            waiting: Holds these fills and those put off before.
         """
         self._quantities[symbol_ids] = after
         self.least_cash -= outlay
-        self._pay = pay
+        self._waiting = waiting
+        self._times_put_off += 1
+        self._put_off[symbol_ids] = self._times_put_off
 
     def catch_up(self) -> None:
         """Book what was put off."""
-        if self._pay is not None:
-            pay, self._pay = self._pay, None
-            pay()
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._put_off[:] = self._times_put_off = 0
+            waiting.pay()
 
     def apply_fills(
         self, symbol_ids: Integers, before: Floats, quantities: Floats, prices: Floats, cash: float
@@ -229,6 +256,7 @@ class Ledger:
             self._quantities = np.append(self._quantities, np.zeros(more))
             self._average_prices = np.append(self._average_prices, np.zeros(more))
             self._position_ids = np.append(self._position_ids, np.zeros(more, dtype=np.int64))
+            self._put_off = np.append(self._put_off, np.zeros(more, dtype=np.int64))
 
 
 def _begins(before: Any, after: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from unit.execution.test_blocks_of_orders import ACCOUNTS, TABLES, Wild, life
+from unit.execution.test_blocks_of_orders import ACCOUNTS, SYMBOLS, TABLES, Wild, life
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.execution.commission import (
@@ -159,6 +159,21 @@ def test_who_looks_at_the_account_changes_nothing(account: str, look: str, seed:
     results = [life(strategy, seed, **ACCOUNTS[account]) for strategy in (blind, looked)]
     for table in TABLES:
         assert_frame_equal(getattr(results[0], table), getattr(results[1], table), check_exact=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_average_prices_seen_are_those_of_an_account_that_prices_everything_at_once(seed: int) -> None:
+    """Who looks at the cash first finds nothing waiting; who does not is told the same average prices."""
+
+    def averages(strategy: Wild) -> list[float]:
+        return [strategy.get_position(symbol).average_price for symbol in SYMBOLS]
+
+    late: Any = looking(averages)(seed, 0.0)
+    soon: Any = looking(lambda strategy: (strategy.cash, averages(strategy))[1])(seed, 0.0)
+    for strategy in (late, soon):
+        life(strategy, seed, **ACCOUNTS["cash"])
+    assert any(any(row) for row in late.seen)
+    assert late.seen == soon.seen
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
