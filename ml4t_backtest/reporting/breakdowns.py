@@ -113,7 +113,7 @@ def histogram(values: Sequence[float], most_bins: int = 60) -> tuple[list[float]
     """Return centres, counts and width of bins of a round width, zero being an edge.
 
     >>> histogram([-0.02, -0.01, 0.004, 0.006, 0.021], most_bins=5)
-    ([-0.015, 0.005, 0.025], [2, 2, 1], 0.01)
+    ([-0.015, -0.005, 0.005, 0.015, 0.025], [1, 1, 2, 0, 1], 0.01)
     """
     low, high = min(values), max(values)
     width = _round_width((high - low) / most_bins)
