@@ -101,7 +101,9 @@ def run(config: str, twice: bool, output_root: Path) -> None:
     with _progress("Running") as show:
         result = run_prepared(loaded, prepared, on_progress=show and (lambda done: show(done, slices)))
     made_by = run_provenance(loaded, prepared)
-    version = publish_run(loaded, result, run_inputs(loaded, prepared), output_root, provenance=made_by)
+    version = publish_run(
+        loaded, result, run_inputs(loaded, prepared), output_root, provenance=made_by, bars=prepared.rows
+    )
     _show_summary(loaded.name, result)
     click.echo(f"result  {version}")
     if (page := report_path(version)) is not None:

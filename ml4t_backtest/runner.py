@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ml4t_backtest import __version__
 from ml4t_backtest.config.components import build_components
 from ml4t_backtest.config.dataset_schema import DatasetConfig
@@ -37,7 +39,7 @@ from ml4t_backtest.errors import ConfigError, StrategyError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
-from ml4t_backtest.run_provenance import own_code, run_provenance
+from ml4t_backtest.run_provenance import environment, own_code, run_provenance
 from ml4t_backtest.strategy.base import Strategy
 
 __all__ = [
@@ -166,6 +168,7 @@ def publish_run(
     root: str | Path = OUTPUT_ROOT,
     *,
     provenance: Mapping[str, Any] | None = None,
+    bars: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> Path:
     """Write a result with its report under `root` and return the version's folder.
 
@@ -175,18 +178,38 @@ def publish_run(
         inputs: Hashes of what it was made from; see `run_inputs`.
         root: Output root.
         provenance: See `run_provenance`; without it the run cannot be made again from its manifest alone.
+        bars: What it was run over, `prepared.rows`, for the price charts of the report.
     """
-    report = report_of(config, result, inputs) if config.reporting.report else None
+    report = report_of(config, result, inputs, bars) if config.reporting.report else None
     text, runs = config.model_dump_json(indent=1), Path(root) / RUNS
     return write_result(result, runs, config.name, inputs=inputs, report=report, config=text, provenance=provenance)
 
 
-def report_of(config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str]) -> str:
-    """Return the HTML report of a run."""
+def report_of(
+    config: BacktestConfig,
+    result: BacktestResult,
+    inputs: Mapping[str, str],
+    bars: pl.DataFrame | pl.LazyFrame | None = None,
+) -> str:
+    """Return the HTML report of a run; see `render_report`."""
     from ml4t_backtest.reporting.tearsheet import render_report
 
-    provenance = {**inputs, "reproduce": f"ml4t-backtest run {config.name}"}
-    return render_report(result, title=config.name, benchmark=config.reporting.benchmark, provenance=provenance)
+    provenance = {
+        **inputs,
+        **_made_with(),
+        "configuration": config.model_dump_json(indent=1, exclude_defaults=True),
+        "reproduce": f"ml4t-backtest reproduce {config.name}",
+    }
+    return render_report(
+        result, title=config.name, benchmark=config.reporting.benchmark, provenance=provenance, bars=bars
+    )
+
+
+def _made_with() -> dict[str, str]:
+    """Return the versions that numbers depend on, in few words."""
+    made = environment()
+    libraries = ", ".join(f"{name} {version}" for name, version in made["packages"].items())
+    return {"python": f"{made['python']} on {made['platform']}", "libraries": libraries, "code": made["code"]}
 
 
 def run_inputs(config: BacktestConfig, prepared: Prepared) -> dict[str, str]:

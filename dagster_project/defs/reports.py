@@ -13,8 +13,8 @@ from dagster_project.partitions import CONFIGS
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.pipeline.asset_shelf import Document
 from ml4t_backtest.pipeline.pages import markdown_table
-from ml4t_backtest.pipeline.partition_names import config_of
-from ml4t_backtest.pipeline.published_run import RUN_TABLES, published_run
+from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
+from ml4t_backtest.pipeline.published_run import RUN_TABLES, bars_of, published_run
 from ml4t_backtest.pipeline.run_row import compare_runs, comparison_page, comparison_schema
 from ml4t_backtest.reporting.summary import summary_rows
 from ml4t_backtest.runner import report_of
@@ -26,7 +26,8 @@ def run_report(context: dg.AssetExecutionContext, store: Store) -> Events:
     with step_failures():
         config = config_of(context.partition_key)
         result, inputs = published_run(store.shelf, context.partition_key)
-        page = report_of(config, result, inputs)
+        bars = bars_of(store.shelf, dataset_key(config, context.partition_key), inputs)
+        page = report_of(config, result, inputs, bars)
     yield dg.MaterializeResult(
         value=Document("report.html", page),
         metadata={

@@ -80,3 +80,20 @@ def published_run(shelf: AssetShelf, key: str) -> tuple[BacktestResult, dict[str
         CorruptDatasetError: It is incomplete, or its tables are of different runs.
     """
     return result_of(shelf.read_together(RUN_TABLES, key)), shelf.inputs_of("backtest_run", key)
+
+
+def bars_of(shelf: AssetShelf, dataset: str, inputs: Mapping[str, str]) -> pl.DataFrame | None:
+    """Return the bars that a run was over; None where the data set has been prepared anew since, or is gone.
+
+    Args:
+        shelf: Where assets are published.
+        dataset: Partition of its prepared data.
+        inputs: What the run was made from.
+    """
+    try:
+        if shelf.joint_hash(PREPARED_TABLES, dataset) != inputs.get("data"):
+            return None
+        bars = shelf.read("asset_data", dataset)
+    except CorruptDatasetError:
+        return None
+    return bars if isinstance(bars, pl.DataFrame) else None

@@ -1,4 +1,4 @@
-"""The benchmark's own figures, by the same formulas as the strategy's."""
+"""The benchmark's own figures, by the same formulas as the strategy's, and how the strategy moved with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ import polars as pl
 
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.reporting.formats import Number
-from ml4t_backtest.reporting.metrics import annual_return, annual_volatility, max_drawdown, sharpe_ratio
+from ml4t_backtest.reporting.metrics import (
+    alpha,
+    annual_return,
+    annual_volatility,
+    beta,
+    longest_drawdown,
+    max_drawdown,
+    sharpe_ratio,
+    sortino_ratio,
+    value_at_risk,
+)
 from ml4t_backtest.reporting.result import BacktestResult
 
 
@@ -48,5 +58,38 @@ def benchmark_metrics(result: BacktestResult, benchmark: str) -> dict[str, Numbe
         "annual_return": annual_return(growth, len(returns)),
         "annual_volatility": annual_volatility(returns),
         "sharpe_ratio": sharpe_ratio(returns),
+        "sortino_ratio": sortino_ratio(returns),
         "max_drawdown": max_drawdown(level),
+        "longest_drawdown_sessions": longest_drawdown(level),
+        "value_at_risk": value_at_risk(returns),
     }
+
+
+def relative_metrics(result: BacktestResult, benchmark: str) -> dict[str, Number]:
+    """Return beta, alpha per year and tracking error of a run against a benchmark.
+
+    Only sessions at whose end, and before which, the benchmark has a level are compared. `tracking_error` is the annual
+    volatility of the daily differences, `information_ratio` their Sharpe ratio (Grinold and Kahn 1999).
+
+    Raises:
+        ConfigError: There is no such column, or it holds no numbers.
+    """
+    pairs = _returns_side_by_side(result, benchmark)
+    own, theirs = [x for x, _ in pairs], [y for _, y in pairs]
+    differences = [x - y for x, y in pairs]
+    return {
+        "beta": beta(own, theirs),
+        "alpha": alpha(own, theirs),
+        "tracking_error": annual_volatility(differences),
+        "information_ratio": sharpe_ratio(differences),
+    }
+
+
+def _returns_side_by_side(result: BacktestResult, benchmark: str) -> list[tuple[float, float]]:
+    level = benchmark_level(result.daily_returns, benchmark)
+    own = result.daily_returns["daily_return"].to_list()
+    return [
+        (mine, now / before - 1.0)
+        for mine, (before, now) in zip(own[1:], pairwise(level), strict=True)
+        if mine is not None and before is not None and now is not None
+    ]

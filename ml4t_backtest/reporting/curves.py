@@ -15,7 +15,7 @@ from ml4t_backtest.reporting.benchmark import benchmark_level
 from ml4t_backtest.reporting.result import BacktestResult
 
 # With fewer sessions the curve is drawn slice by slice, else one point per session.
-_FEW_SESSIONS = 40
+FEW_SESSIONS = 40
 _DAY = "%Y-%m-%d"
 _MINUTE = "%Y-%m-%d %H:%M"
 
@@ -67,7 +67,7 @@ def equity_curve(result: BacktestResult, benchmark: str | None = None) -> Equity
         ConfigError: There is no such column, or it holds no numbers.
     """
     states = result.portfolio_states
-    by_slice = result.daily_returns.height < _FEW_SESSIONS < states.height
+    by_slice = result.daily_returns.height < FEW_SESSIONS < states.height
     points = states if by_slice else result.daily_returns
     labels = points["timestamp"].dt.strftime(_MINUTE) if by_slice else points["session"].dt.strftime(_DAY)
     equity = points["equity"].to_list()

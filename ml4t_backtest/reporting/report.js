@@ -45,6 +45,16 @@
       draw(chart);
     });
   });
+  document.querySelectorAll("section select").forEach((select) => {
+    const chart = select.closest("section").querySelector("[data-figure]");
+    const choose = () => {
+      chart.dataset.figure = select.value;
+      draw(chart);
+    };
+    // A page that is gone back to remembers its choices.
+    chart.dataset.figure = select.value;
+    select.addEventListener("change", choose);
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));

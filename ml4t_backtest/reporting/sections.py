@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.reporting.benchmark import benchmark_metrics, relative_metrics
 from ml4t_backtest.reporting.curves import monthly_returns, session_labels, worst_drawdowns
 from ml4t_backtest.reporting.formats import MISSING, Number, count, money, percent, plain, ratio, shares
 from ml4t_backtest.reporting.result import BacktestResult
@@ -26,7 +27,16 @@ _COMPARED: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
     ("Annual return", "annual_return", percent),
     ("Annual volatility", "annual_volatility", percent),
     ("Sharpe ratio", "sharpe_ratio", ratio),
+    ("Sortino ratio", "sortino_ratio", ratio),
     ("Max drawdown", "max_drawdown", percent),
+    ("Longest drawdown (sessions)", "longest_drawdown_sessions", count),
+    ("Value at risk, 5 % of days", "value_at_risk", percent),
+)
+_RELATIVE: tuple[tuple[str, str, Callable[[Number], str]], ...] = (
+    ("Beta", "beta", ratio),
+    ("Alpha per year", "alpha", percent),
+    ("Tracking error", "tracking_error", percent),
+    ("Information ratio", "information_ratio", ratio),
 )
 
 
@@ -52,17 +62,23 @@ def cards(result: BacktestResult, benchmark_figures: Mapping[str, Number]) -> st
     )
 
 
-def figures_table(result: BacktestResult) -> str:
-    """Return all figures of the run as label and value."""
-    rows = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in figure_rows(result))
+def figures_table(result: BacktestResult, capacity: float | None = None) -> str:
+    """Return all figures of the run as label and value, with the capacity where it is known."""
+    figures = figure_rows(result)
+    if capacity is not None:
+        figures.append(("Capacity at 1 % of bar volume", money(capacity)))
+    rows = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in figures)
     return f'<dl class="figures">{rows}</dl>'
 
 
-def benchmark_table(result: BacktestResult, benchmark: str, figures: Mapping[str, Number]) -> str:
-    """Return strategy and benchmark side by side."""
+def benchmark_table(result: BacktestResult, benchmark: str) -> str:
+    """Return strategy and benchmark side by side, and how the one moved with the other."""
+    figures = benchmark_metrics(result, benchmark)
     if not figures:
         return f"<p class='note'>The benchmark {escape(benchmark)} has no values in this span.</p>"
     rows = [[label, write(result.metrics[name]), write(figures.get(name))] for label, name, write in _COMPARED]
+    together = relative_metrics(result, benchmark)
+    rows += [[label, write(together[name]), ""] for label, name, write in _RELATIVE]
     return table(["", "Strategy", benchmark], rows, words=(0,))
 
 
@@ -149,6 +165,25 @@ def orders_table(result: BacktestResult) -> str:
         for status, reason, detail, orders in outcomes.select("status", "reason", "detail", "orders").iter_rows()
     ]
     return table(["Outcome", "Reason", "Orders", "First of them"], rows, words=(0, 1, 3))
+
+
+def timing_list(result: BacktestResult) -> str:
+    """Return what is known of who knew what when: the look-ahead status of the run."""
+    facts = result.facts
+    lag = facts.get("median_signal_lag_hours")
+    filled = {
+        None: "Every fill came after its decision, which the records of the run were checked for.",
+        "same_close": "Orders filled at the very close they were decided on, as was asked for: signals had to be known "
+        "before it.",
+    }.get(facts.get("fill_at"), "No order filled on a bar that opened before its decision.")
+    told = [
+        f"Every one of {count(facts.get('rows_checked'))} rows was checked before the first decision; a signal known "
+        "later than the decision it was shown to would have ended the run.",
+        *([f"From a signal being known to the fill it led to: {ratio(lag)} hours, in the median."] if lag else []),
+        filled,
+        "That nothing computed before this run knew the future, a run cannot tell: ml4t-backtest check-lookahead does.",
+    ]
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in told) + "</ul>"
 
 
 def notes_list(result: BacktestResult) -> str:
@@ -251,7 +286,7 @@ def _heat_cell(value: float | None, strongest: float) -> str:
 
 
 def _short_percent(value: float | None) -> str:
-    return "" if value is None else percent(value)[:-3] if abs(value) >= 10.0 else f"{value * 100.0:.1f}"
+    return "" if value is None else percent(value)[:-3] if abs(value) >= 10.0 else f"{round(value * 100.0, 1) + 0.0:.1f}"
 
 
 def _cost_rate(metrics: Mapping[str, Number]) -> str:

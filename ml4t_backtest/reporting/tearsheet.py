@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from importlib import resources
 from string import Template
 from types import MappingProxyType
 
+import polars as pl
+
 from ml4t_backtest.reporting import charts, sections
 from ml4t_backtest.reporting.benchmark import benchmark_metrics
-from ml4t_backtest.reporting.charts import Figure
-from ml4t_backtest.reporting.curves import equity_curve
-from ml4t_backtest.reporting.formats import Number, count
+from ml4t_backtest.reporting.breakdown_charts import rolling_window
+from ml4t_backtest.reporting.capacity import capacity
+from ml4t_backtest.reporting.formats import count
+from ml4t_backtest.reporting.report_figures import KNOWN, MARKET, PRICE, report_figures
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.reporting.summary import summary_rows
 from ml4t_backtest.reporting.svg import equity_svg
@@ -26,7 +29,12 @@ _NOT_RECORDED: Mapping[str, str] = MappingProxyType({})
 
 
 def render_report(
-    result: BacktestResult, *, title: str, benchmark: str | None = None, provenance: Mapping[str, str] = _NOT_RECORDED
+    result: BacktestResult,
+    *,
+    title: str,
+    benchmark: str | None = None,
+    provenance: Mapping[str, str] = _NOT_RECORDED,
+    bars: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> str:
     """Return a run as one self-contained HTML page; the same run gives the same bytes.
 
@@ -35,6 +43,8 @@ def render_report(
         title: Heading, plain text.
         benchmark: Context column with a level such as an index, drawn and compared; None for no comparison.
         provenance: What the numbers came from and how to make them again, label to text, shown in this order.
+        bars: What the run was over: `timestamp`, `symbol`, `close`, `volume`. Without them price charts show fills
+            alone, and no capacity is told.
 
     Raises:
         ConfigError: There is no context column `benchmark`, or it holds no numbers.
@@ -44,67 +54,67 @@ def render_report(
     from plotly.offline import get_plotlyjs
 
     plotly, script = get_plotlyjs(), _packaged("report.js")
+    figures = report_figures(result, benchmark, bars)
     return Template(_packaged("report.html")).substitute(
         policy=_policy(plotly, script),
         title=escape(title),
         style=_packaged("report.css"),
         span=escape(_span(result)),
         cards=sections.cards(result, compared),
-        sections="\n".join(_sections(result, benchmark, compared, provenance)),
-        figures=_json_for_script(_figures(result, benchmark)),
+        sections="\n".join(_sections(result, benchmark, figures, provenance, bars)),
+        figures=_json_for_script(figures),
         plotly=plotly,
         script=script,
     )
 
 
-def _figures(result: BacktestResult, benchmark: str | None) -> dict[str, Figure]:
-    """Return the figures that have something to show, by the name of their place."""
-    figures: dict[str, Figure] = {}
-    if result.daily_returns.height:
-        figures["equity"] = charts.equity_figure(equity_curve(result, benchmark), benchmark)
-    if result.trades.height:
-        figures["excursions"] = charts.excursion_figure(result)
-        figures["holding"] = charts.holding_figure(result)
-        figures["symbols"] = charts.symbol_figure(result.trades)
-    if result.fills.height:
-        figures["costs"] = charts.cost_figure(result)
-    return figures
-
-
 def _sections(
-    result: BacktestResult, benchmark: str | None, compared: Mapping[str, Number], provenance: Mapping[str, str]
+    result: BacktestResult,
+    benchmark: str | None,
+    figures: Collection[str],
+    provenance: Mapping[str, str],
+    bars: pl.DataFrame | pl.LazyFrame | None,
 ) -> list[str]:
     """Return the parts of the page in reading order."""
-    figures = [_section("Figures", sections.figures_table(result), kind="full")]
+    told = capacity(result, bars) if bars is not None and result.fills.height else None
+    all_figures = [_section("Figures", sections.figures_table(result, told), kind="full")]
     facts = [
-        _section("Orders by outcome", sections.orders_table(result)),
+        _section("Signals and time", sections.timing_list(result)),
         _section("Data notes", sections.notes_list(result)),
+        _section("Orders by outcome", sections.orders_table(result), kind="full"),
         _section("Data quality", sections.quality_table(result), kind="full long"),
         _section("Provenance", sections.provenance_list(provenance), kind="full"),
     ]
     if result.daily_returns.is_empty():
-        return [_section("Equity", "<p class='note'>No session was traded.</p>", kind="full"), *figures, *facts]
-    return [*_time_sections(result, benchmark, compared), *figures, *_trade_sections(result), *facts]
+        return [_section("Equity", "<p class='note'>No session was traded.</p>", kind="full"), *all_figures, *facts]
+    times, trades = _time_sections(result, benchmark, figures), _trade_sections(result, figures)
+    return [*times, *all_figures, *trades, *facts]
 
 
-def _time_sections(result: BacktestResult, benchmark: str | None, compared: Mapping[str, Number]) -> list[str]:
-    """Return what happened over time: equity, months, drawdowns, the benchmark beside it."""
+def _time_sections(result: BacktestResult, benchmark: str | None, figures: Collection[str]) -> list[str]:
+    """Return what happened over time: equity, months, drawdowns, the benchmark beside it, risk, exposure, turnover."""
     picture = f"<noscript>{equity_svg(result, benchmark=benchmark)}</noscript>"
     button = '<button type="button" data-log="equity" aria-pressed="false">Log scale</button>'
     chart = _chart("equity", "Equity and drawdown over time", tall=True) + picture
-    beside = (
-        [_section("Against the benchmark", sections.benchmark_table(result, benchmark, compared))] if benchmark else []
-    )
-    return [
-        _section("Equity and drawdown", chart, kind="full", button=button),
+    found = [
+        _section("Equity and drawdown", chart, kind="full", aside=button),
         _section("Monthly returns, %", sections.months_table(result), kind="full"),
-        *beside,
-        _section("Worst drawdowns", sections.drawdowns_table(result), kind="" if beside else "full"),
     ]
+    if benchmark:
+        found.append(_section("Against the benchmark", sections.benchmark_table(result, benchmark)))
+    found.append(_section("Worst drawdowns", sections.drawdowns_table(result), kind="" if benchmark else "full"))
+    window = rolling_window(result)
+    over_time = (
+        ("rolling", f"Sharpe ratio of {window} sessions"),
+        ("exposure", "Exposure: positions over equity"),
+        ("distribution", "Daily returns"),
+        ("turnover", "Turnover by month"),
+    )
+    return found + [_section(title, _chart(name, title)) for name, title in over_time if name in figures]
 
 
-def _trade_sections(result: BacktestResult) -> list[str]:
-    """Return what the trades did and what they cost."""
+def _trade_sections(result: BacktestResult, figures: Collection[str]) -> list[str]:
+    """Return what the trades did, what they knew and what they cost."""
     if result.trades.is_empty():
         return [_section("Trades", "<p class='note'>No trades.</p>", kind="full")]
     sampled = _sampling_note(result)
@@ -113,13 +123,28 @@ def _trade_sections(result: BacktestResult) -> list[str]:
         f"<h3>Largest gains</h3>{sections.trades_table(result, best=True)}"
         f"<h3>Largest losses</h3>{sections.trades_table(result, best=False)}"
     )
+    reasons = _chart("reasons", "Net P&L by exit reason", own_height=True)
     return [
+        *_chosen("What the model's confidence bought", KNOWN, figures),
+        *_chosen("In which market it was bought", MARKET, figures),
         _section("Best against worst moment (MFE, MAE)", _chart("excursions", "MFE against MAE") + sampled),
         _section("Return by holding period", _chart("holding", "Net return against holding period") + sampled),
-        _section("Profit and loss", f"<h3>Net, by symbol</h3>{symbols}<h3>From gross to net</h3>{gross_to_net}"),
-        _section("Commission and slippage so far", _chart("costs", "Commission and slippage so far")),
+        _section("Profit and loss by symbol", symbols),
+        _section("By exit reason, and from gross to net", f"{reasons}<h3>From gross to net</h3>{gross_to_net}"),
+        *_chosen("Price, entries and exits", PRICE, figures, full=True),
+        _section("Commission and slippage so far", _chart("costs", "Commission and slippage so far"), kind="full"),
         _section("Best and worst trades", lists, kind="full long"),
     ]
+
+
+def _chosen(title: str, group: str, figures: Collection[str], full: bool = False) -> list[str]:
+    """Return a section with a figure to choose from a group (`price:AAPL`, `price:IBM`); none where it is empty."""
+    names = [name for name in figures if name.startswith(group)]
+    if not names:
+        return []
+    options = "".join(f'<option value="{escape(name)}">{escape(name.removeprefix(group))}</option>' for name in names)
+    choice = f'<select aria-label="{escape(title)}">{options}</select>'
+    return [_section(title, _chart(names[0], title, tall=full), kind="full" if full else "", aside=choice)]
 
 
 def _sampling_note(result: BacktestResult) -> str:
@@ -131,17 +156,17 @@ def _sampling_note(result: BacktestResult) -> str:
     )
 
 
-def _section(title: str, body: str, *, kind: str = "", button: str = "") -> str:
+def _section(title: str, body: str, *, kind: str = "", aside: str = "") -> str:
     heading = f"<h2>{escape(title)}</h2>"
-    if button:
-        heading = f'<div class="heading">{heading}{button}</div>'
+    if aside:
+        heading = f'<div class="heading">{heading}{aside}</div>'
     return f'<section class="{kind}">{heading}{body}</section>'
 
 
 def _chart(name: str, meaning: str, *, tall: bool = False, own_height: bool = False) -> str:
     """Return the place where the script draws a figure."""
     kind = " tall" if tall else " own" if own_height else ""
-    return f'<div class="chart{kind}" data-figure="{name}" role="img" aria-label="{escape(meaning)}"></div>'
+    return f'<div class="chart{kind}" data-figure="{escape(name)}" role="img" aria-label="{escape(meaning)}"></div>'
 
 
 def _span(result: BacktestResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from functools import partial
@@ -120,6 +121,14 @@ def test_comparison_has_one_row_per_run_and_lies_beside_its_asset(sample: Any) -
     assert table["config"].to_list() == sorted(CONFIGS)
     assert table["is_comparable"].all()
     assert (sample.root / "assets" / "comparison_report" / "CURRENT").is_file()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_report_draws_closes_beneath_the_fills(sample: Any, config: str) -> None:
+    page = sample.store.read("run_report", config).text
+    figures = json.loads(page.split('id="figures">')[1].split("</script>")[0])
+    names = {line["name"] for line in figures["price:AAPL"]["data"]}
+    assert names == {"Close", "Bought", "Sold"}
 
 
 def test_only_parquet_json_and_html_are_written(sample: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import pytest
-from worlds import Step, run
+from worlds import Step, bars, run
 
 from ml4t_backtest import BacktestResult
-from ml4t_backtest.reporting.metrics import annual_return
+from ml4t_backtest.reporting.metrics import annual_return, longest_drawdown
 
 
 def in_parts() -> BacktestResult:
@@ -58,3 +60,40 @@ def test_a_run_of_few_sessions_says_what_it_earned_but_not_per_year() -> None:
     metrics = run({"A": [10, (10, 11, 9, 9), 11]}, {0: lambda s: s.buy("A", 100)}).metrics
     assert metrics["total_return"] == pytest.approx(0.1)
     assert (metrics["annual_return"], metrics["calmar_ratio"]) == (None, None)
+
+
+def test_a_fall_is_as_long_as_from_its_high_to_the_level_regained() -> None:
+    # The high of 120 at 1 is regained at 4: 3 sessions; the one of 125 at 4 not within 2.
+    assert longest_drawdown([100, 120, 90, 110, 125, 120, 121]) == 3
+    # Never regained: to the end.
+    assert longest_drawdown([100, 99, 98, 97]) == 3
+    assert longest_drawdown([100, 100, 101, 101]) == 0
+
+
+def test_what_is_traded_and_kept_gives_turnover_and_the_cost_it_could_bear() -> None:
+    plan: dict[int, Step] = {0: lambda s: s.buy("A", 100), 1: lambda s: s.close_position("A")}
+    # Every weekday from 2023-07-05 to 2023-08-31 is a session.
+    days = [day for day in (date(2023, 7, 5) + timedelta(n) for n in range(58)) if day.weekday() < 5]
+    metrics = run(bars({"A": [10.0] * 2 + [11.0] * 40}, days), plan, initial_capital=10_000.0).metrics
+    # Bought for 1,000, sold for 1,100: 2,100 traded, 100 kept.
+    assert metrics["turnover"] == 2_100.0
+    assert metrics["break_even_cost"] == pytest.approx(100 / 2_100, rel=1e-12)
+    # 42 sessions: 10,000 at the end of two, 10,100 of forty.
+    mean = (2 * 10_000 + 40 * 10_100) / 42
+    assert metrics["annual_turnover"] == pytest.approx(2_100 / mean * 252 / 42, rel=1e-12)
+
+
+def test_time_in_the_market_counts_moments_with_a_position() -> None:
+    plan: dict[int, Step] = {0: lambda s: s.buy("A", 10), 2: lambda s: s.close_position("A")}
+    # Held after slices 1 and 2 of 5.
+    assert run({"A": [10, 10, 10, 10, 10]}, plan).metrics["time_in_market"] == 2 / 5
+
+
+def test_payoff_and_system_quality_of_a_gain_of_thirty_and_a_loss_of_ten() -> None:
+    plan: dict[int, Step] = {
+        step: (lambda s: s.buy("A", 10)) if step % 2 == 0 else (lambda s: s.close_position("A")) for step in range(4)
+    }
+    metrics = run({"A": [10, 10, 13, 13, 12]}, plan).metrics
+    assert metrics["payoff_ratio"] == 3.0
+    # sqrt(2) x mean 10 / sample deviation sqrt(800)
+    assert metrics["system_quality_number"] == pytest.approx(0.5, rel=1e-12)

@@ -211,8 +211,13 @@ def test_only_the_scripts_of_the_page_may_run() -> None:
 
 
 def test_every_chart_has_its_place_and_every_place_its_chart() -> None:
-    html = render_report(USUAL, title="x", benchmark="index")
-    assert set(re.findall(r'data-figure="([a-z]+)"', html)) == set(Page(html).figures)
+    result = result_of([100.0, 110.0, 99.0, 121.0], [11.0, -5.0, 2.0])
+    fills = result.fills.with_columns(symbol=pl.Series(["A", "B", "A"]))
+    result = replace(result, fills=fills, trades=result.trades.with_columns(decision_score=pl.Series([0.1, 0.2, 0.3])))
+    html = render_report(result, title="x")
+    shown, to_choose = re.findall(r'data-figure="([\w:]+)"', html), re.findall(r'<option value="([^"]+)"', html)
+    assert to_choose == ["known:score", "price:A", "price:B"]
+    assert {*shown, *to_choose} == set(Page(html).figures)
 
 
 def test_the_equity_chart_holds_equity_drawdown_and_the_rebased_benchmark() -> None:
@@ -252,7 +257,7 @@ def test_an_unknown_benchmark_is_refused_with_the_columns_there_are() -> None:
 def test_a_run_without_trades_is_shown(equity: list[float]) -> None:
     result = result_of(equity)
     page = Page(render_report(result, title="quiet"))
-    assert set(page.figures) == ({"equity"} if equity else set())
+    assert set(page.figures) == ({"equity", "exposure", "distribution"} if equity else set())
     assert ("No trades." in page.cells) == bool(equity)
     ET.fromstring(equity_svg(result))
 
