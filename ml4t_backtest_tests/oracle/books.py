@@ -161,7 +161,8 @@ class Books:
             return opening if factor == 1 else self.whole(opening * factor) if factor and order.clips else NOTHING
         if (key := (*order.group, self.now)) not in self.factors:
             mates = [o for o in self.working() if o.group == order.group and o.symbol in self.bars]
-            mates = [o for o in mates if not self.reduces(o) and (self.world.account == "margin" or o.side > 0)]
+            mates = [o for o in mates if not (o.reduce_only or self.reduces(o))]
+            mates = [o for o in mates if self.world.account == "margin" or o.side > 0]
             wants = [(o, self.bars[o.symbol].open, NOTHING, self.within_volume(o)) for o in mates]
             self.factors[key] = self.factor([want for want in wants if want[3]])
         factor = self.factors[key]
