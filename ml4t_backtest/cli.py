@@ -183,16 +183,35 @@ def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
 @_output_root
 def report(run_folder: str, output_root: Path) -> None:
     """Show the summary and the report of RUN (a run's name, or a folder with a result)."""
-    from ml4t_backtest.reporting.parquet import read_result, report_path, resolve_version
-    from ml4t_backtest.runner import RUNS
+    from ml4t_backtest.reporting.parquet import read_result, report_path
 
-    folder = Path(run_folder)
-    if not os.path.isdir(folder):  # which takes a name that is too long for one that does not exist
-        folder = output_root / RUNS / run_folder
-    version = resolve_version(folder)
-    _show_summary(folder.name, read_result(version))
+    version = _run_version(run_folder, output_root)
+    _show_summary(Path(run_folder).name, read_result(version))
     page = report_path(version)
     click.echo(f"report  {page.absolute()}" if page else "this run was written without a report")
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN", shell_complete=_complete_runs)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "ml4t-diagnostic"]),
+    default="csv",
+    show_default=True,
+    help="csv: every table, for spreadsheets, no cell a formula. ml4t-diagnostic: a folder its 0.2 reads.",
+)
+@click.option(
+    "--to", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+)
+@_output_root
+def export(run_folder: str, form: str, folder: Path, output_root: Path) -> None:
+    """Write the tables of RUN (a run's name, or a folder with a result) for other programs."""
+    from ml4t_backtest.reporting.parquet import read_result
+
+    result = read_result(_run_version(run_folder, output_root))
+    written = result.write_csv(folder) if form == "csv" else result.write_diagnostic(folder)
+    click.echo(f"written  {written}")
 
 
 @main.command()
@@ -307,6 +326,15 @@ def _in_dagster(module: str, *arguments: str) -> int:
     if find_spec("dagster") is None:
         raise click.ClickException('this command needs Dagster: pip install "ml4t-backtest-pipeline[dagster]"')
     return subprocess.call([sys.executable, "-m", module, *arguments])
+
+
+def _run_version(run: str, output_root: Path) -> Path:
+    """Return the folder of a run's current version, from its name or its folder."""
+    from ml4t_backtest.reporting.parquet import resolve_version
+    from ml4t_backtest.runner import RUNS
+
+    # os.path takes a name that is too long for one that does not exist.
+    return resolve_version(run if os.path.isdir(run) else output_root / RUNS / run)
 
 
 def _show_summary(title: str, result: BacktestResult) -> None:

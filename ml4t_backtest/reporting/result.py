@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
 from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.reporting.metrics import compute_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a run records, and what follows from that and is written with it.
 RECORDED = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns", "data_quality")
@@ -88,6 +91,18 @@ class BacktestResult:
         from ml4t_backtest.reporting.export import write_csv_folder
 
         return write_csv_folder(self, folder)
+
+    def write_diagnostic(self, folder: str | Path) -> Path:
+        """Write a folder that ml4t-diagnostic 0.2 reads; see docs/guides/exporting.md."""
+        from ml4t_backtest.reporting.diagnostic_export import write_diagnostic_folder
+
+        return write_diagnostic_folder(self, folder)
+
+    def to_pandas(self) -> dict[str, pd.DataFrame]:
+        """Return the tables as pandas frames by name; needs pyarrow. For quantstats, pyfolio: `pandas_export`."""
+        from ml4t_backtest.reporting.pandas_export import pandas_tables
+
+        return pandas_tables(self)
 
     def __repr__(self) -> str:
         last = self.portfolio_states["equity"][-1] if self.portfolio_states.height else self.initial_capital

@@ -286,9 +286,9 @@ def _heat_cell(value: float | None, strongest: float) -> str:
 
 
 def _short_percent(value: float | None) -> str:
-    if value is None:
-        return ""
-    return percent(value)[:-3] if abs(value) >= 10.0 else f"{round(value * 100.0, 1) + 0.0:.1f}"
+    return (
+        "" if value is None else percent(value)[:-3] if abs(value) >= 10.0 else f"{round(value * 100.0, 1) + 0.0:.1f}"
+    )
 
 
 def _cost_rate(metrics: Mapping[str, Number]) -> str:
