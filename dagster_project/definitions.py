@@ -9,6 +9,7 @@ import dagster as dg
 
 from dagster_project.defs import backtest, benchmarks, jobs, prepared, raw, reports, schedules, validated
 from dagster_project.defs.resources import output_root, resources
+from dagster_project.executor import executor
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([raw, validated, prepared, backtest, reports, benchmarks]),
@@ -21,6 +22,5 @@ defs = dg.Definitions(
         schedules.failed_runs,
     ],
     resources=resources(output_root()),
-    # A step in a process of its own costs seconds; runs go side by side instead.
-    executor=dg.in_process_executor,
+    executor=executor(),
 )

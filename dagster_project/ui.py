@@ -8,14 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml4t_backtest.pipeline.serving import serve
+from ml4t_backtest.pipeline.serving import dagster_home, serve
 
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 def prepare_home(output_root: Path) -> Path:
-    """Return `<output root>/dagster`, made with this package's settings unless it has some already."""
-    home = output_root.absolute() / "dagster"
+    """Return `$DAGSTER_HOME`, or `<output root>/dagster`, made with this package's settings unless it has some."""
+    home = dagster_home(output_root)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / _SETTINGS.name).exists():
         shutil.copy(_SETTINGS, home)

@@ -37,7 +37,7 @@ _output_root = click.option(
     default=Path(".runs"),
     show_default=True,
     envvar=_OUTPUT_VARIABLE,
-    help="Folder for everything that is written.",
+    help="Folder for everything that is written, or s3://BUCKET/PREFIX.",
 )
 
 
@@ -282,7 +282,7 @@ def clean(keep: int, dry_run: bool, output_root: Path) -> None:
     What is current stays, and so does what a run is writing, what was current within the last hour, and whatever this
     package did not make.
     """
-    from ml4t_backtest.data.upkeep import clean as clean_up
+    from ml4t_backtest.data.object_upkeep import clean as clean_up
 
     done = clean_up(output_root, keep=keep, dry_run=dry_run)
     for path, reason in done.left:

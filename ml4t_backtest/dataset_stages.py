@@ -39,6 +39,7 @@ from ml4t_backtest.data.loading import (
     load_universe,
     load_values,
 )
+from ml4t_backtest.data.object_store import on_this_machine
 from ml4t_backtest.data.preparation import LoadedTables, Preparation, Recipe, prepare_tables
 from ml4t_backtest.data.prepared import (
     Prepared,
@@ -98,7 +99,7 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
     if found is not None:
         return found
     # Where what a killed run left behind is swept.
-    with Workplace(outputs[0], on_progress=on_progress) as workplace:
+    with Workplace(on_this_machine(outputs[0]), on_progress=on_progress) as workplace:
         tables = read_dataset(dataset, workplace)
         if stamps != _stamps(dataset):
             raise CorruptDatasetError(f"a source of data set {dataset.name!r} changed while it was read: start again")

@@ -14,7 +14,7 @@ from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.content_hash import table_hash
 from ml4t_backtest.data.manifest import MANIFEST, TABLE_HASHES, Manifest
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.data.storage import checked_file, current_version, read_manifest, read_table, versions_of
+from ml4t_backtest.data.storage import checked_file, current_version, names_in, read_manifest, read_table, versions_of
 from ml4t_backtest.dataset_stages import dataset_at_hand
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, InputsChangedError
 from ml4t_backtest.reporting.parquet import KIND, METRICS
@@ -83,18 +83,18 @@ class Reproduction:
 def past_runs(root: str | Path) -> tuple[list[PastRun], list[str]]:
     """Return the runs under an output root, the youngest first, and a line for each folder that is no whole run."""
     home, runs, broken = Path(root) / RUNS, list[PastRun](), list[str]()
-    for folder in sorted(home.iterdir()) if home.is_dir() else []:
+    for name in names_in(home):
         try:
-            versions = versions_of(home, folder.name)
-            current = current_version(home, folder.name) if versions else None
+            versions = versions_of(home, name)
+            current = current_version(home, name) if versions else None
         except (BacktestError, OSError) as error:
-            broken.append(f"{folder.name}: {error}")
+            broken.append(f"{name}: {error}")
             continue
         for version in versions:
             try:
-                runs.append(_past_run(folder.name, version, current))
+                runs.append(_past_run(name, version, current))
             except (BacktestError, OSError, ValueError) as error:
-                broken.append(f"{folder.name}: {error}")
+                broken.append(f"{name}: {error}")
     return sorted(runs, key=lambda run: (run.written, run.name), reverse=True), broken
 
 

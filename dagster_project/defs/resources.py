@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 from dagster_project.io_manager import AssetStore
+from ml4t_backtest.data.object_store import absolute
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.serving import ROOT_VARIABLE
 from ml4t_backtest.runner import OUTPUT_ROOT
 
 
 def output_root() -> Path:
-    """Return `$ML4T_OUTPUT_ROOT`, or `.runs` in the working folder, as an absolute path."""
-    return Path(os.environ.get(ROOT_VARIABLE) or OUTPUT_ROOT).absolute()
+    """Return `$ML4T_OUTPUT_ROOT`, or `.runs` in the working folder, as an absolute path; an address as it is."""
+    return absolute(os.environ.get(ROOT_VARIABLE) or OUTPUT_ROOT)
 
 
 def shelf() -> AssetShelf:
@@ -23,5 +24,5 @@ def shelf() -> AssetShelf:
 
 def resources(root: Path) -> dict[str, AssetStore]:
     """Return the resources of the graph for an output root; both are the same store."""
-    store = AssetStore(root=str(root.absolute()))
+    store = AssetStore(root=str(absolute(root)))
     return {"io_manager": store, "store": store}

@@ -20,9 +20,9 @@ from ml4t_backtest.data.checked_bars import merged_slices
 from ml4t_backtest.data.content_hash import content_hash, joint_hash, table_hash
 from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.manifest import TABLE_HASHES, Manifest
+from ml4t_backtest.data.object_store import absolute, place_to_write
 from ml4t_backtest.data.parquet_files import scan_parquet_files
 from ml4t_backtest.data.row_index import slices_of
-from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.data.storage import (
     Attachment,
@@ -344,7 +344,7 @@ def _staged(
     facts: Mapping[str, Any],
     layout: Layout,
 ) -> AbstractContextManager[Staged]:
-    path = output_folder(folder)
+    path = place_to_write(folder)
     attachments: dict[str, Attachment] = {REPORT: lambda: json.dumps(report(), indent=1).encode()}
     return staged(
         path.parent, path.name, tables, kind=KIND, inputs=inputs, facts=facts, attachments=attachments, layout=layout
@@ -386,7 +386,7 @@ def _opened(version: Path, manifest: Manifest, context_version: Path, context: M
 
 
 def _made_from(folder: str | Path, inputs: Mapping[str, str]) -> tuple[Path, Manifest] | None:
-    path = Path(folder).absolute()
+    path = absolute(folder)
     for version in versions_of(path.parent, path.name):
         with suppress(CorruptDatasetError):
             manifest = read_manifest(version)
@@ -396,7 +396,7 @@ def _made_from(folder: str | Path, inputs: Mapping[str, str]) -> tuple[Path, Man
 
 
 def _current(folder: str | Path) -> tuple[Path, Manifest]:
-    path = Path(folder).absolute()
+    path = absolute(folder)
     version = current_version(path.parent, path.name)
     manifest = read_manifest(version)
     if manifest.kind != KIND:

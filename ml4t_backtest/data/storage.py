@@ -7,7 +7,8 @@ killed at any moment leaves the last published version readable.
     ROOT/NAME/versions/<content hash>/TABLE.parquet, manifest.json
     ROOT/NAME/CURRENT
 
-How a version lies in files: `data/version_files.py`.
+How a version lies in files: `data/version_files.py`. ROOT may be an address, `s3://BUCKET/PREFIX`: then all of this
+happens in a mirror on this machine, and the store has the last word (`data/mirror.py`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.data import mirror
 from ml4t_backtest.data.content_hash import content_hash, refuse_foreign_types
 from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
+from ml4t_backtest.data.object_store import address_of, is_remote, key_of, on_this_machine
 from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.safe_path import safe_path
 from ml4t_backtest.data.upkeep import (
@@ -54,7 +57,9 @@ __all__ = [
     "current_version",
     "is_published",
     "is_published_folder",
+    "names_in",
     "publish",
+    "published_as",
     "published_files",
     "read_manifest",
     "read_table",
@@ -82,12 +87,15 @@ class Staged:
         """Move the version into place and point to it.
 
         Raises:
-            BacktestError: The disk is full or read-only; the version published before is still current.
+            BacktestError: The disk is full or read-only, or the store does not answer; the version published before
+                is still current.
         """
         with _writing(self._home):
             with pointing(self._home):
                 self._point_to(self._home / VERSIONS / self.manifest.content_hash)
             tidy(self._home, self._keep)
+        if mirror.is_mirror(self._home):
+            mirror.upload_version(self._home / VERSIONS / self.manifest.content_hash, self.manifest)
         return self.manifest
 
     def _point_to(self, version: Path) -> None:
@@ -118,7 +126,7 @@ def staged(
     """Write the tables as a version of data set `name` that becomes visible by `make_current`, or never.
 
     Args:
-        root: Folder of data sets.
+        root: Folder of data sets, or an address.
         name: Data set; several parts may be joined by `/`.
         tables: Table name -> frame, or its parts one after the other where `layout` has it by month.
         kind: Sort of data set, for the manifest.
@@ -211,9 +219,11 @@ def current_version(root: str | Path, name: str) -> Path:
         CorruptDatasetError: Nothing was published under this name, or its pointer is damaged.
     """
     home = _home(root, name)
-    if not (home / POINTER).is_file():
-        raise CorruptDatasetError(f"nothing is published as {name!r} in {root}; materialize or run it first")
-    current = pointed_to(home)
+    current = mirror.current_version(home) if is_remote(root) else pointed_to(home)
+    if current is None and not is_published(root, name):
+        raise CorruptDatasetError(
+            f"nothing is published as {name!r} in {address_of(root)}; materialize or run it first"
+        )
     if current is None:
         raise CorruptDatasetError(f"{home / POINTER} is damaged: it names no version; publish {name!r} again")
     return current
@@ -221,12 +231,22 @@ def current_version(root: str | Path, name: str) -> Path:
 
 def versions_of(root: str | Path, name: str) -> list[Path]:
     """Return the folders of the versions of `name` that lie there, the youngest first."""
-    return version_folders(_home(root, name))
+    home = _home(root, name)
+    return mirror.versions_of(home) if is_remote(root) else version_folders(home)
+
+
+def names_in(root: str | Path) -> list[str]:
+    """Return the names of what lies right in a folder of data sets, sorted."""
+    folder = on_this_machine(root)
+    if is_remote(root):
+        return mirror.names_under(folder)
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def is_published(root: str | Path, name: str) -> bool:
     """Return whether a version of `name` can be resolved."""
-    return (_home(root, name) / POINTER).is_file()
+    home = _home(root, name)
+    return mirror.is_published(home) if is_remote(root) else (home / POINTER).is_file()
 
 
 def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
@@ -237,12 +257,13 @@ def checked_file(version: str | Path, manifest: Manifest, file: str) -> Path:
     """
     if file not in manifest.files:
         raise CorruptDatasetError(f"{version} lists no file {file!r}; it has {', '.join(sorted(manifest.files))}")
-    path = path_of(version, file)
-    if not path.is_file():
+    path, expected = path_of(version, file), manifest.files[file]["sha256"]
+    is_mirror = mirror.is_mirror(path)
+    if not path.is_file() and not (is_mirror and mirror.fetched(Path(version), file, expected)):
         raise CorruptDatasetError(f"{path} is listed in the manifest but absent: the data set is incomplete")
     with reading(path):
         found = sha256_of(path)
-    if found != manifest.files[file]["sha256"]:
+    if found != expected and not (is_mirror and mirror.fetched(Path(version), file, expected)):
         raise CorruptDatasetError(f"{path} differs from its manifest: the file is damaged or was changed")
     return path
 
@@ -261,6 +282,12 @@ def read_table(version: str | Path, manifest: Manifest, table: str) -> pl.DataFr
 def table_files(manifest: Manifest, table: str) -> list[str]:
     """Return the files that hold a table, in the order of its rows."""
     return sorted(file for file in manifest.files if file == f"{table}.parquet" or file.startswith(f"{table}/"))
+
+
+def published_as(path: Path) -> str:
+    """Return where a file or folder of a version lies for everybody: its path, or its address for one of a mirror."""
+    key = key_of(path)
+    return str(path.absolute()) if key is None else f"s3://{key}"
 
 
 def is_published_folder(folder: Path) -> bool:
@@ -306,7 +333,7 @@ def _home(root: str | Path, name: str) -> Path:
         if part.casefold() in (POINTER.casefold(), VERSIONS.casefold()):
             raise UnsafePathError(f"{name[:80]!r} cannot name a data set: {part!r} is a part of each")
     # The folder of versions must not lead elsewhere either.
-    return safe_path(root, *parts, VERSIONS).parent
+    return safe_path(on_this_machine(root), *parts, VERSIONS).parent
 
 
 def _absent(folder: Path) -> list[Path]:

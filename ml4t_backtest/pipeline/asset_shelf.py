@@ -20,6 +20,7 @@ from ml4t_backtest.data.storage import (
     current_version,
     is_published,
     publish,
+    published_as,
     read_manifest,
     read_table,
     safe_path,
@@ -49,12 +50,12 @@ class AssetShelf:
     A frame is one table of the asset's name, a mapping has several, a `Document` is a file.
 
     Attributes:
-        root: Output root.
+        root: Output root, a folder or an address.
     """
 
     root: Path
 
-    def put(self, asset: str, partition: str | None, value: Value, inputs: Mapping[str, str]) -> Path:
+    def put(self, asset: str, partition: str | None, value: Value, inputs: Mapping[str, str]) -> str:
         """Publish a value as the new version of an asset and return where it lies: a document's file, or the folder.
 
         Args:
@@ -72,7 +73,7 @@ class AssetShelf:
         name = self._name(asset, partition)
         publish(self._assets, name, tables, kind=KIND, inputs=inputs, attachments=files)
         version = current_version(self._assets, name)
-        return (version / value.file if isinstance(value, Document) else version).absolute()
+        return published_as(version / value.file if isinstance(value, Document) else version)
 
     def holds(self, asset: str, partition: str | None = None) -> bool:
         """Return whether a version of an asset is published."""

@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from ml4t_backtest.data.object_store import absolute, is_remote
+from ml4t_backtest.runner import OUTPUT_ROOT
+
 HOST = "127.0.0.1"
 MODULE = "dagster_project.definitions"
 ROOT_VARIABLE = "ML4T_OUTPUT_ROOT"
@@ -37,7 +40,7 @@ def serve(output_root: Path, home: Path, port: int, *, automate: bool = False) -
         **os.environ,
         "DAGSTER_HOME": str(home),
         "DAGSTER_DISABLE_TELEMETRY": "true",
-        ROOT_VARIABLE: str(output_root.absolute()),
+        ROOT_VARIABLE: str(absolute(output_root)),
         _PORT_VARIABLE: str(port),
         **({AUTOMATION_VARIABLE: "on"} if automate else {}),
     }
@@ -48,6 +51,16 @@ def serve(output_root: Path, home: Path, port: int, *, automate: bool = False) -
         code = process.wait()
     _end_stragglers(process.pid)
     return code
+
+
+def dagster_home(output_root: Path) -> Path:
+    """Return where the history of runs is kept: `$DAGSTER_HOME`, or the folder `dagster` of the output root.
+
+    Dagster keeps files there, so beside an output root on a store it is in the working folder's.
+    """
+    named = os.environ.get("DAGSTER_HOME")
+    here = OUTPUT_ROOT if is_remote(output_root) else output_root
+    return Path(named).absolute() if named else here.absolute() / "dagster"
 
 
 def reload_definitions() -> bool:

@@ -12,7 +12,7 @@ import polars as pl
 
 from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
-from ml4t_backtest.data.safe_path import output_folder
+from ml4t_backtest.data.object_store import place_to_write
 from ml4t_backtest.reporting.metrics import compute_metrics
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class BacktestResult:
         """Publish the tables as a new version of the run folder `path`; read them back with `read_result`."""
         from ml4t_backtest.reporting.parquet import write_result
 
-        folder = output_folder(path)
+        folder = place_to_write(path)
         return write_result(self, folder.parent, folder.name)
 
     def write_csv(self, folder: str | Path) -> Path:

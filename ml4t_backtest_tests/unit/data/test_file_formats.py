@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from local_s3 import local_s3
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, DataPreparer
@@ -156,44 +153,8 @@ def test_a_pandas_frame_of_python_objects_is_refused_in_this_packages_words() ->
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Any]:
     """A local S3 with one bucket; the end point and credentials are in the environment, as they are for a real one."""
-    import boto3
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in (
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ENDPOINT_URL", address),
-            ("AWS_ALLOW_HTTP", "true"),
-        ):
-            environment.setenv(name, value)
-        try:
-            _wait_for(port, server)
-            client = boto3.client("s3", region_name="us-east-1", endpoint_url=address)
-            client.create_bucket(Bucket="prices")
-            yield client
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert server.poll() is None, "the local S3 server ended"
-        time.sleep(0.1)
-    raise AssertionError("the local S3 server does not answer")
+    with local_s3("prices") as client:
+        yield client
 
 
 def put(client: Any, local: Path, key: str) -> str:

@@ -1,0 +1,75 @@
+"""Backfills of the graph through Dagster's own backfill, queue and launcher, as a desk's daemon works them off."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+MODULE = "dagster_project.definitions"
+_UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+class Desk:
+    """An instance, and a code location that is served by a process of its own."""
+
+    def __init__(self, instance: dg.DagsterInstance, workspace: Any) -> None:
+        self.instance, self._workspace = instance, workspace
+
+    def backfill(self, job: str, partitions: Sequence[str], *, seconds: float = 240.0) -> list[dg.DagsterRun]:
+        """Run a job for some partitions, and return the runs when all have ended."""
+        from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+        from dagster._core.utils import make_new_backfill_id
+        from dagster._daemon.backfill import execute_backfill_iteration
+        from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+
+        location = self._workspace.create_request_context().get_code_location(MODULE)
+        repository = next(iter(location.get_repositories().values()))
+        asked = PartitionBackfill(
+            backfill_id=make_new_backfill_id(),
+            partition_set_origin=repository.get_partition_set(f"{job}_partition_set").get_remote_origin(),
+            status=BulkActionStatus.REQUESTED,
+            partition_names=list(partitions),
+            from_failure=False,
+            reexecution_steps=[],
+            tags={},
+            backfill_timestamp=time.time(),
+        )
+        self.instance.add_backfill(asked)
+        list(execute_backfill_iteration(self._workspace, logging.getLogger("backfill")))
+        queue, until = QueuedRunCoordinatorDaemon(interval_seconds=1), time.monotonic() + seconds
+        wanted = dg.RunsFilter(tags={"dagster/backfill": asked.backfill_id})
+        while True:
+            list(queue.run_iteration(self._workspace))
+            runs = self.instance.get_runs(wanted)
+            if len(runs) == len(partitions) and not any(run.status in _UNFINISHED for run in runs):
+                return sorted(runs, key=lambda run: run.tags["dagster/partition"])
+            assert time.monotonic() < until, [(run.tags["dagster/partition"], run.status) for run in runs]
+            time.sleep(0.2)
+
+    def failures(self, run: dg.DagsterRun) -> str:
+        """Return what a run's failed steps said."""
+        events = [entry.dagster_event for entry in self.instance.all_logs(run.run_id)]
+        return "\n".join(str(event.event_specific_data) for event in events if event is not None and event.is_failure)
+
+
+@contextmanager
+def desk(home: Path) -> Iterator[Desk]:
+    """Open the instance whose settings lie in a folder, and serve the code location with today's environment."""
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import ModuleTarget
+
+    target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name=MODULE)
+    with dg.DagsterInstance.from_config(str(home)) as instance, WorkspaceProcessContext(instance, target) as workspace:
+        yield Desk(instance, workspace)
