@@ -50,10 +50,12 @@ if TYPE_CHECKING:
     )
     from ml4t_backtest.lookahead.check import check_lookahead
     from ml4t_backtest.lookahead.report import Leak, LookaheadReport
+    from ml4t_backtest.one_pass import run_many
     from ml4t_backtest.reporting.parquet import read_result
     from ml4t_backtest.reporting.result import BacktestResult
     from ml4t_backtest.runner import run_backtest
     from ml4t_backtest.strategy.base import Strategy
+    from ml4t_backtest.sweep.run import SweepResult, run_sweep
 
 __version__ = "0.1.0"
 
@@ -99,10 +101,12 @@ _HOMES = {
     ),
     "lookahead.check": ("check_lookahead",),
     "lookahead.report": ("Leak", "LookaheadReport"),
+    "one_pass": ("run_many",),
     "reporting.parquet": ("read_result",),
     "reporting.result": ("BacktestResult",),
     "runner": ("run_backtest",),
     "strategy.base": ("Strategy",),
+    "sweep.run": ("SweepResult", "run_sweep"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -141,6 +145,7 @@ __all__ = [
     "SpreadSlippage",
     "Strategy",
     "StrategyError",
+    "SweepResult",
     "TieredCommission",
     "Trade",
     "UnsafePathError",
@@ -151,6 +156,8 @@ __all__ = [
     "load_config",
     "read_result",
     "run_backtest",
+    "run_many",
+    "run_sweep",
 ]
 
 

@@ -49,6 +49,14 @@ def _complete_configs(_: click.Context, __: click.Parameter, incomplete: str) ->
     return []
 
 
+def _complete_sweeps(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    from ml4t_backtest.config.folders import sweep_names
+
+    with suppress(BacktestError):
+        return [name for name in sweep_names() if name.startswith(incomplete)]
+    return []
+
+
 def _complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     home = Path(ctx.params.get("output_root") or os.environ.get(_OUTPUT_VARIABLE) or ".runs") / "runs"
     names = sorted(each.name for each in home.iterdir()) if home.is_dir() else []
@@ -176,6 +184,30 @@ def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
         click.echo(line)
     if not report.is_clean:
         sys.exit(LOOK_AHEAD)
+
+
+@main.command("sweep")
+@click.argument("name", metavar="SWEEP", shell_complete=_complete_sweeps)
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
+)
+@_output_root
+def run_the_sweep(name: str, workers: int, output_root: Path) -> None:
+    """Run the trials of SWEEP (a name or a path) that are not on record yet, and show what was best.
+
+    Every trial is a row of the ledger under the output root. Interrupted, the same command goes on where it was.
+    """
+    from ml4t_backtest.reporting.terminal import show_columns
+    from ml4t_backtest.sweep.loading import load_sweep
+    from ml4t_backtest.sweep.run import run_sweep
+    from ml4t_backtest.sweep.summary import COLUMNS, summary_lines, summary_rows
+
+    loaded = load_sweep(name)
+    with _progress("Sweeping") as show:
+        result = run_sweep(loaded, workers=workers, output_root=output_root, on_progress=show)
+    show_columns(COLUMNS, summary_rows(result))
+    for line in summary_lines(result):
+        click.echo(line)
 
 
 @main.command()

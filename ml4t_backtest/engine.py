@@ -163,6 +163,7 @@ class BacktestEngine:
         self._initial_capital = float(initial_capital)
         self._on_progress = on_progress
         self._has_run = False
+        self._rows = self._slices = 0
         self._ruined_at: int | None = None
         self._signals = feed.signal_columns if isinstance(feed, PolarsDataFeed) else ()
         self._indicators = feed.indicator_columns if isinstance(feed, PolarsDataFeed) else ()
@@ -217,6 +218,35 @@ class BacktestEngine:
             AccountingError: The records contradict each other.
             BacktestError: The engine was run before.
         """
+        self.begin()
+        for chunk in chunks_of(self._feed, self._market):
+            self.live(chunk)
+            if self.is_over:
+                break
+        return self.finish()
+
+    @property
+    def feed(self) -> DataFeed:
+        """The feed it was built for."""
+        return self._feed
+
+    @property
+    def market(self) -> Market:
+        """Where the run stands; only to be read."""
+        return self._market
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the account is ruined, so that what follows in the data is not lived through."""
+        return self._ruined_at is not None
+
+    def begin(self) -> None:
+        """Do what comes before the first slice. `run` is this, `live` for every chunk, and `finish`.
+
+        Raises:
+            StrategyError: The strategy raised or ordered.
+            BacktestError: The engine was run before.
+        """
         if self._has_run:
             raise BacktestError("an engine runs once; build a new one for another run")
         self._has_run = True
@@ -225,18 +255,29 @@ class BacktestEngine:
             portfolio, self._outbox, self._history, signals=self._signals, indicators=self._indicators
         )
         self._calls.start()
-        rows = slices = 0
-        for chunk in chunks_of(self._feed, self._market):
-            if self._ruined_at is not None:
-                break
-            lived = self._walk(chunk, rows)
-            rows += lived.frame.height
-            slices += lived.num_slices
-            if self._on_progress is not None:
-                self._on_progress(slices)
+
+    def live(self, chunk: Chunk) -> None:
+        """Live through the next chunk of the feed.
+
+        Raises:
+            StrategyError: A callback raised or ordered where it may not.
+        """
+        lived = self._walk(chunk, self._rows)
+        self._rows += lived.frame.height
+        self._slices += lived.num_slices
+        if self._on_progress is not None:
+            self._on_progress(self._slices)
+
+    def finish(self) -> BacktestResult:
+        """Do what comes after the last slice and return the records.
+
+        Raises:
+            StrategyError: The strategy raised or ordered.
+            AccountingError: The records contradict each other.
+        """
         self._tell()
         self._calls.end()
-        result = self._result(rows, slices)
+        result = self._result()
         check_identities(result)
         return result
 
@@ -322,7 +363,7 @@ class BacktestEngine:
             return self._feed.calendar.last_close_of(days)
         return days.cast(UTC_MICROSECONDS) + timedelta(days=1)
 
-    def _result(self, rows: int, slices: int) -> BacktestResult:
+    def _result(self) -> BacktestResult:
         market = self._market
         marks = {symbol_id: market.mark(symbol_id) for symbol_id in self._ledger.held()}
         tables = self._records.tables(marks, market.timestamp)
@@ -330,8 +371,8 @@ class BacktestEngine:
             **tables,
             initial_capital=self._initial_capital,
             facts={
-                "rows_checked": rows,
-                "slices": slices,
+                "rows_checked": self._rows,
+                "slices": self._slices,
                 "symbols": len(market.symbols),
                 "median_signal_lag_hours": self._records.median_lag_hours(),
                 "fill_at": self._profile.fill_at,

@@ -51,6 +51,7 @@ __all__ = [
     "check_determinism",
     "dataset_at_hand",
     "declared_ends",
+    "engine_of",
     "feed_of",
     "prepare_dataset",
     "prepare_validated",
@@ -127,9 +128,36 @@ def run_prepared(
     on_progress: Callable[[int], None] | None = None,
 ) -> BacktestResult:
     """Run a configuration's strategy, or another one in its place, over data that is prepared already."""
+    engine = engine_of(config, prepared, strategy=strategy, on_progress=on_progress)
+    try:
+        result = engine.run()
+    except StrategyError as error:
+        raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
+    notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
+    return replace(result, facts={**result.facts, "notes": notes})
+
+
+def engine_of(
+    config: BacktestConfig,
+    prepared: Prepared,
+    *,
+    feed: PolarsDataFeed | None = None,
+    strategy: Strategy | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> BacktestEngine:
+    """Return the engine of a configuration over data that is prepared already.
+
+    Args:
+        config: What is run.
+        prepared: Its data.
+        feed: That of another configuration which says the same of data and span, to ride along with its engine; see
+            `one_pass.run_together`. Default: one of its own.
+        strategy: In the place of the configuration's.
+        on_progress: Called with the number of slices done.
+    """
     components = build_components(config)
-    engine = BacktestEngine(
-        feed_of(config, prepared),
+    return BacktestEngine(
+        feed_of(config, prepared) if feed is None else feed,
         components.strategy if strategy is None else strategy,
         initial_capital=config.backtest.initial_capital,
         slippage=components.slippage,
@@ -153,12 +181,6 @@ def run_prepared(
         delistings=declared_ends(config.dataset),
         on_progress=on_progress,
     )
-    try:
-        result = engine.run()
-    except StrategyError as error:
-        raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
-    notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
-    return replace(result, facts={**result.facts, "notes": notes})
 
 
 def publish_run(

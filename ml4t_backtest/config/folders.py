@@ -12,6 +12,7 @@ from ml4t_backtest.errors import ConfigError
 CONFIGS_VARIABLE: Final = "ML4T_CONFIGS"
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 DATASETS: Final = "datasets"
+SWEEPS: Final = "sweeps"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -64,11 +65,26 @@ def find_config(name_or_path: str | Path) -> Path:
     Raises:
         ConfigError: No such name; the text lists those that exist. (A path is not looked at.)
     """
-    if _is_path(name_or_path):
+    if is_path(name_or_path):
         return Path(name_or_path)
     found = _named(config_folder())
     if name_or_path not in found:
         raise unknown("configuration", str(name_or_path), found)
+    return found[str(name_or_path)]
+
+
+def sweep_names() -> list[str]:
+    """Return the names of all sweeps, sorted; errors as `config_names`."""
+    return sorted(_named(config_folder() / SWEEPS))
+
+
+def find_sweep_config(name_or_path: str | Path) -> Path:
+    """Return the file of a sweep, given by name or by path; arguments and errors as for `find_config`."""
+    if is_path(name_or_path):
+        return Path(name_or_path)
+    found = _named(config_folder() / SWEEPS)
+    if name_or_path not in found:
+        raise unknown("sweep", str(name_or_path), found)
     return found[str(name_or_path)]
 
 
@@ -84,7 +100,7 @@ def find_dataset_config(name_or_path: str | Path, folder: Path | None = None) ->
         ConfigError: No such name; the text lists those that exist.
     """
     home = folder if folder is not None else _home_of_datasets()
-    if _is_path(name_or_path):
+    if is_path(name_or_path):
         return Path(name_or_path)
     found = {**_named(bundled_folder() / DATASETS), **_named(home / DATASETS)}
     if str(name_or_path) not in found:
@@ -98,7 +114,8 @@ def _home_of_datasets() -> Path:
     return local if not os.environ.get(CONFIGS_VARIABLE) and _files(local / DATASETS) else config_folder()
 
 
-def _is_path(name_or_path: str | Path) -> bool:
+def is_path(name_or_path: str | Path) -> bool:
+    """Return whether a configuration is given by its path, not by its name."""
     text = str(name_or_path)
     return isinstance(name_or_path, Path) or "/" in text or os.sep in text or text.endswith(SUFFIXES)
 

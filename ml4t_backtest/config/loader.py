@@ -42,7 +42,7 @@ def load_config(name_or_path: str | Path, *, allowed_modules: Sequence[str] = ()
     1000000.0
     """
     path = find_config(name_or_path)
-    return _backtest(read_document(path), path.stem, allowed_modules)
+    return load_document(read_document(path), path.stem, allowed_modules)
 
 
 @checked_arguments
@@ -77,7 +77,7 @@ def config_from_mapping(
         ConfigError: With one line per mistake.
     """
     origin = Origin(f"<{name}>", folder if folder is not None else config_folder())
-    return _backtest(Document(_plain(data, origin), origin), name, allowed_modules)
+    return load_document(plain_document(data, origin), name, allowed_modules)
 
 
 def restore_config(content: Mapping[str, Any], *, name: str, folder: Path, dataset_folder: Path) -> BacktestConfig:
@@ -95,8 +95,8 @@ def restore_config(content: Mapping[str, Any], *, name: str, folder: Path, datas
     origin, source = Origin(f"<{name}>", folder), Origin(f"<{name}: data set>", dataset_folder)
     mistakes = Mistakes()
     document, given = Document(_plain(content["config"], origin), origin), _plain(content["dataset"], source)
-    config = _validate(BacktestConfig, document, document.data, mistakes)
-    dataset = _validate(DatasetConfig, Document(given, source), given, mistakes)
+    config = validate_document(BacktestConfig, document, document.data, mistakes)
+    dataset = validate_document(DatasetConfig, Document(given, source), given, mistakes)
     _check_paths(document, mistakes, ())
     mistakes.raise_any()
     assert config is not None
@@ -149,10 +149,11 @@ def hash_of_content(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
-def _backtest(document: Document, name: str, allowed_modules: Sequence[str]) -> BacktestConfig:
+def load_document(document: Document, name: str, allowed_modules: Sequence[str] = ()) -> BacktestConfig:
+    """Return the configuration that a document holds; arguments and errors as for `load_config`."""
     mistakes = Mistakes()
     data = _with_names(document.data, name)
-    config = _validate(BacktestConfig, document, data, mistakes)
+    config = validate_document(BacktestConfig, document, data, mistakes)
     _check_paths(document, mistakes, allowed_modules)
     dataset = _named_dataset(document, mistakes) or (config.data.source if config else None)
     if config is not None and dataset is not None:
@@ -175,13 +176,23 @@ def _attach(config: BacktestConfig, dataset: DatasetConfig, origin: Origin) -> N
 
 def _dataset(path: Path, mistakes: Mistakes) -> DatasetConfig | None:
     document = read_document(path)
-    config = _validate(DatasetConfig, document, {"name": path.stem, **document.data}, mistakes)
+    config = validate_document(DatasetConfig, document, {"name": path.stem, **document.data}, mistakes)
     if config is not None:
         config._origin = document.origin
     return config
 
 
-def _validate(model: type[_Model], document: Document, data: Mapping[str, Any], mistakes: Mistakes) -> _Model | None:
+def validate_document(
+    model: type[_Model], document: Document, data: Mapping[str, Any], mistakes: Mistakes
+) -> _Model | None:
+    """Return the model of some data, or None after noting what is wrong with it.
+
+    Args:
+        model: Model of the whole file.
+        document: The file, for lines.
+        data: What is validated: its content, perhaps with names filled in.
+        mistakes: Where to note mistakes.
+    """
     try:
         # As JSON, because only there a strict model takes lists for tuples and mappings for dataclasses.
         return model.model_validate_json(json.dumps(data))
@@ -251,6 +262,15 @@ def _check_benchmark(config: BacktestConfig, dataset: DatasetConfig, document: D
         text = f"found {benchmark!r}; must be a context column of the data set: {known}."
         text += did_you_mean(benchmark, columns)
         mistakes.add(document.origin.message(("reporting", "benchmark"), text))
+
+
+def plain_document(data: Mapping[str, Any], origin: Origin) -> Document:
+    """Return a configuration made in memory as a document.
+
+    Raises:
+        ConfigError: It holds what no file could hold.
+    """
+    return Document(_plain(data, origin), origin)
 
 
 def _plain(data: Mapping[str, Any], origin: Origin) -> dict[str, Any]:

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("execution", "strategy", "reporting"),
     ("run_records",),
     ("engine",),
+    ("one_pass",),
     ("config",),
     ("dataset_stages",),
     ("run_provenance",),
@@ -33,7 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reproduction",),
     ("lookahead",),
     ("pipeline",),
-    ("sweep", "cli", "benchmarks", "__init__"),
+    ("sweep",),
+    ("cli", "benchmarks", "__init__"),
 )
 LAYER_OF = {room: index for index, layer in enumerate(LAYERS) for room in layer}
 

@@ -1,0 +1,1 @@
+"""Sweeps: one backtest varied many times, with every trial on record."""

@@ -1,0 +1,119 @@
+"""Choosing on one part of time and looking at another: what was best, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from ml4t_backtest.reporting.metrics import annual_return, max_drawdown, sharpe_ratio, sortino_ratio
+from ml4t_backtest.sweep.schema import Objective
+from ml4t_backtest.sweep.windows import DatedFold, Window
+
+# Per variant and window its sessions and daily returns; nothing where the trial failed.
+Returns = Mapping[tuple[int, Window], tuple[Sequence[date], Sequence[float]]]
+
+
+def total_return(returns: Sequence[float]) -> float:
+    """Return the compound growth of returns in a row.
+
+    >>> total_return([0.5, -0.5])
+    -0.25
+    """
+    return math.prod(1.0 + value for value in returns) - 1.0
+
+
+def calmar_ratio(returns: Sequence[float]) -> float | None:
+    """Return the annual return over the deepest fall; None where there is no fall, or less than a month."""
+    equity = [1.0]
+    for value in returns:
+        equity.append(equity[-1] * (1.0 + value))
+    deepest, annual = max_drawdown(equity), annual_return(equity[-1], len(returns))
+    return annual / -deepest if annual is not None and deepest < 0.0 else None
+
+
+OBJECTIVES: Mapping[Objective, Callable[[Sequence[float]], float | None]] = {
+    "sharpe_ratio": sharpe_ratio,
+    "sortino_ratio": sortino_ratio,
+    "calmar_ratio": calmar_ratio,
+    "total_return": total_return,
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What folds say of variants.
+
+    Attributes:
+        scores: One row per fold and variant: `fold, variant, in_sample, out_of_sample, is_chosen`.
+        stitched: Daily returns of what was chosen, tests only: `fold, variant, session, daily_return`.
+    """
+
+    scores: pl.DataFrame
+    stitched: pl.DataFrame
+
+
+def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective: Objective) -> Judgement:
+    """Choose the best variant of each fold by its training alone, and look at its tests.
+
+    Of equal ones the first is chosen; a variant without a figure is never chosen. Where nothing can be chosen, a fold
+    has no tests.
+
+    Args:
+        folds: Parts of time.
+        variants: Number of variants.
+        returns: What they earned.
+        objective: Figure to choose by.
+    """
+    scores, stitched = [], []
+    for fold in folds:
+        inside = [_score(returns, variant, fold.train, objective) for variant in range(variants)]
+        outside = [_score(returns, variant, fold.test, objective) for variant in range(variants)]
+        chosen = best_of(inside)
+        for variant in range(variants):
+            scores.append((fold.name, variant, inside[variant], outside[variant], variant == chosen))
+        if chosen is not None:
+            stitched += _earned(fold, chosen, returns)
+    return Judgement(
+        pl.DataFrame(scores, schema=_SCORES, orient="row"), pl.DataFrame(stitched, schema=_STITCHED, orient="row")
+    )
+
+
+def best_of(scores: Sequence[float | None]) -> int | None:
+    """Return the first of the greatest scores; None where there is none.
+
+    >>> best_of([None, 1.0, 2.0, 2.0])
+    2
+    """
+    known = [(score, -number) for number, score in enumerate(scores) if score is not None]
+    return -max(known)[1] if known else None
+
+
+def _score(returns: Returns, variant: int, windows: Sequence[Window], objective: Objective) -> float | None:
+    """Return the figure over windows in a row; None where one of them was not lived through."""
+    parts = [returns.get((variant, window)) for window in windows]
+    if any(part is None for part in parts):
+        return None
+    return OBJECTIVES[objective]([value for part in parts if part is not None for value in part[1]])
+
+
+def _earned(fold: DatedFold, variant: int, returns: Returns) -> list[tuple[str, int, date, float]]:
+    parts = (returns.get((variant, window), ((), ())) for window in fold.test)
+    return [
+        (fold.name, variant, session, value)
+        for sessions, values in parts
+        for session, value in zip(sessions, values, strict=True)
+    ]
+
+
+_SCORES = {
+    "fold": pl.String(),
+    "variant": pl.Int64(),
+    "in_sample": pl.Float64(),
+    "out_of_sample": pl.Float64(),
+    "is_chosen": pl.Boolean(),
+}
+_STITCHED = {"fold": pl.String(), "variant": pl.Int64(), "session": pl.Date(), "daily_return": pl.Float64()}
