@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ml4t_backtest.core.orders import OrderRequest
+from ml4t_backtest.execution.affordability import same_quantity
 
 TARGETS = ("target_quantity", "target_value", "target_percent")
 Refusal = tuple[str, str]
@@ -62,9 +63,11 @@ class OrderSize:
         target = self.rounded(wanted)
         reduce_only = request.closes or target == 0.0
         # What is to be held is rounded before the difference is taken; a position is always closed whole.
-        quantity = -held if target == 0.0 else self.rounded(target - held)
+        # What a fraction bought and sold leaves may miss the target by a rounding error: that is nothing to trade.
+        on_target = same_quantity(target, held) if target != 0.0 else held == 0.0
+        quantity = 0.0 if on_target else self.rounded(target - held) if target != 0.0 else -held
         if quantity == 0.0:
-            kept = target == held and (target != 0.0 or wanted == 0.0)
+            kept = on_target and (target != 0.0 or wanted == 0.0)
             refusal = ("on_target", "") if kept else ("quantity_rounds_to_zero", f"{wanted - held:.6g} shares")
             return Size(quantity, reduce_only, wanted >= held, refusal)
         small = _too_small(request, quantity, held, mark, equity)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from worlds import closes, order, quantities, run
 
+from ml4t_backtest.execution.accounts import MarginAccount
+
 FLAT = {"A": [10, 10, 10, 10], "B": [10, 10, 10, 10], "C": [10, 10, 10, 10]}
 # A has no bar in slice 1: an order of slice 0 is still working when slice 1 decides.
 GAP = {"A": [10, None, 10, 10], "B": [10, 10, 10, 10]}
@@ -40,6 +42,18 @@ def test_target_zero_closes_the_position(method: str) -> None:
     result = run(FLAT, plan)
     assert quantities(result.fills) == [("A", 30.0), ("A", -30.0)]
     assert result.portfolio_states["num_positions"].to_list() == [0, 1, 0, 0]
+
+
+def test_a_target_that_rounding_alone_keeps_from_is_reached() -> None:
+    # 14.339 - 24.339 = -9.999999999999998 in floats: the third decision has nothing to trade.
+    plan = {
+        0: lambda s: s.buy("A", 14.339),
+        1: lambda s: s.order_target_quantity("A", -10),
+        2: lambda s: s.order_target_quantity("A", -10),
+    }
+    result = run(FLAT, plan, account=MarginAccount(), fractional=True)
+    assert quantities(result.fills) == [("A", 14.339), ("A", -24.339)]
+    assert result.orders["order_id"].to_list() == [1, 2]
 
 
 def test_target_cancels_working_orders_of_its_symbol_only() -> None:
