@@ -305,6 +305,62 @@ def reproduce_run(run_name: str, output_root: Path) -> None:
 
 
 @main.command()
+@click.argument("name")
+@click.option("--prices", required=True, type=click.Path(dir_okay=False), help="Parquet file of bars.")
+@click.option("--signals", type=click.Path(dir_okay=False), help="Parquet file of predictions.")
+@click.option("--bar-label", type=click.Choice(["close", "open", "session"]), help="What a bar's timestamp names.")
+@click.option(
+    "--adjustment",
+    type=click.Choice(["none", "split", "total_return"]),
+    help="What the prices contain already: as traded, adjusted for splits, or for dividends too.",
+)
+@click.option(
+    "--signal-available-at",
+    type=click.Choice(["market_open", "market_close", "next_day"]),
+    help="When a prediction of a session could first be used.",
+)
+@click.option("--timezone", default="UTC", show_default=True, help="Of timestamps that carry none.")
+@click.option("--calendar", default="XNYS", show_default=True, help="The exchange whose sessions count.")
+@click.option("--to", "folder", default=".", show_default=True, type=click.Path(file_okay=False), help="Where to.")
+def new(name: str, prices: str, signals: str | None, folder: str, **told: Any) -> None:
+    """Write a configuration NAME and a strategy for your Parquet files; what they cannot show is asked for.
+
+    Columns and the length of a bar are detected. What was written runs: ml4t-backtest run NAME.yaml
+    """
+    from ml4t_backtest.config.fields import check_safe_name
+    from ml4t_backtest.scaffold import Answers, look_at, write_project
+
+    check_safe_name(name, "configuration")
+    bars = look_at(prices, ("timestamp", "symbol", "open", "high", "low", "close", "volume"))
+    known = look_at(signals, ("timestamp", "symbol")) if signals else None
+    questions = {
+        "bar_label": ("What does the timestamp of a bar name", ["close", "open", "session"]),
+        "adjustment": ("What do the prices contain", ["none", "split", "total_return"]),
+    }
+    if known is not None and not known.has_available_at:
+        when = ["market_open", "market_close", "next_day"]
+        questions["signal_available_at"] = ("When could a prediction of a session first be used", when)
+    for option, (question, choices) in questions.items():
+        if told[option] is None:
+            told[option] = _answer(option, question, choices)
+    for path in write_project(folder, Answers(name=name, **told), bars, known):
+        click.echo(f"written  {path}")
+
+
+def _answer(option: str, question: str, choices: list[str]) -> str:
+    """Ask a person; refuse to guess where there is none."""
+    if not _is_a_person():
+        flag = "--" + option.replace("_", "-")
+        raise BacktestError(f"{question}? The file does not say: give {flag}, one of {', '.join(choices)}")
+    answer: str = click.prompt(question, type=click.Choice(choices))
+    return answer
+
+
+def _is_a_person() -> bool:
+    return sys.stdin.isatty()
+
+
+@main.command()
 @click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Versions of each that stay.")
 @click.option("--dry-run", is_flag=True, help="Only list what would go.")
 @_output_root

@@ -19,7 +19,7 @@ from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.checks import Outcome
 from ml4t_backtest.pipeline.output_checks import look_ahead_outcome, run_drift, traded
 from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
-from ml4t_backtest.pipeline.published_run import RUN_TABLES, made_from, result_of, run_tables
+from ml4t_backtest.pipeline.published_run import RUN_TABLES, made_from, record_run, result_of, run_tables
 from ml4t_backtest.pipeline.run_row import run_summary_schema
 from ml4t_backtest.pipeline.stage_tables import prepared_from
 from ml4t_backtest.reporting.result import BacktestResult
@@ -64,6 +64,9 @@ def backtest(context: dg.AssetExecutionContext, store: Store) -> Events:
     schemas = {"backtest_run": run_summary_schema(), **result_schemas()}
     yield from audited(records, schemas)
     yield from required(_outcomes(config, prepared, result, records, store.shelf, is_new=found is None))
+    if found is None:
+        with step_failures():
+            record_run(store.shelf.root, config, result, prepared)
     pictures = run_metadata(result, config.reporting.benchmark)
     for name, frame in records.items():
         shown = pictures if name in _PICTURED else {}

@@ -12,6 +12,11 @@ from typing import Any
 from ml4t_backtest.core.schemas import SCHEMA_VERSION
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError
 
+# Schema version -> the migration to the next, and why it cannot be done from the files alone.
+MIGRATIONS: Mapping[int, str] = {
+    1: "migration 1-to-2 (trades gained pnl_net_pessimistic and pnl_net_optimistic, states period_return, and "
+    "rejected_orders became a table) needs what only the run knew; write it again: ml4t-backtest prepare, then run",
+}
 MANIFEST = "manifest.json"
 TABLE_HASHES = "table_hashes"
 
@@ -87,12 +92,20 @@ def read_manifest(version: str | Path) -> Manifest:
     except (ValueError, TypeError, RecursionError, OSError) as error:
         raise CorruptDatasetError(f"{path} is damaged: {error}") from error
     if manifest.schema_version != SCHEMA_VERSION:
-        raise CorruptDatasetError(
-            f"{path} has schema version {manifest.schema_version}, this package reads {SCHEMA_VERSION}: write it again"
-        )
+        raise CorruptDatasetError(f"{path} {_other_schema(manifest.schema_version)}")
     if not _is_whole(manifest):
         raise CorruptDatasetError(f"{path} is damaged: it does not say what it says it holds; write it again")
     return manifest
+
+
+def _other_schema(found: Any) -> str:
+    """Return what to do about a data set or result of another schema version, by the name of its migration."""
+    said = f"has schema version {found}, this package reads {SCHEMA_VERSION}"
+    if not isinstance(found, int):
+        return f"{said}: write it again"
+    if found > SCHEMA_VERSION:
+        return f"{said}: a later version of ml4t_backtest wrote it; upgrade the package"
+    return f"{said}: {MIGRATIONS.get(found, 'write it again')}"
 
 
 def _is_whole(manifest: Manifest) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import polars as pl
 
@@ -10,13 +11,15 @@ from ml4t_backtest import __version__
 from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.content_hash import content_hash
-from ml4t_backtest.data.prepared import PREPARED_TABLES
+from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.dataset_stages import declared_ends
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.code_versions import package_code, users_code
 from ml4t_backtest.pipeline.run_row import run_summary
+from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import RECORDED, TABLES, BacktestResult
+from ml4t_backtest.runner import RUNS, run_inputs, run_provenance
 
 RUN_TABLES = ("backtest_run", *TABLES)
 
@@ -70,6 +73,18 @@ def result_of(tables: Mapping[str, pl.DataFrame]) -> BacktestResult:
         **{name: tables[name] for name in RECORDED},
         initial_capital=run["initial_capital"],
         facts={**facts, "notes": run["notes"].splitlines()},
+    )
+
+
+def record_run(root: Path, config: BacktestConfig, result: BacktestResult, prepared: PreparedData) -> None:
+    """Publish a run beside its assets, so that it is listed with all others and can be made again; its page is one."""
+    write_result(
+        result,
+        root / RUNS,
+        config.name,
+        inputs=run_inputs(config, prepared),
+        config=config.model_dump_json(indent=1),
+        provenance=run_provenance(config, prepared),
     )
 
 

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reproduction",),
     ("lookahead",),
     ("pipeline",),
-    ("sweep",),
+    ("sweep", "scaffold"),
     ("cli", "benchmarks", "__init__"),
 )
 LAYER_OF = {room: index for index, layer in enumerate(LAYERS) for room in layer}

@@ -11,7 +11,8 @@ import pytest
 
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.storage import current_version
-from ml4t_backtest.errors import AccountingError, ConfigError, CorruptDatasetError
+from ml4t_backtest.errors import AccountingError, ConfigError, CorruptDatasetError, InputsChangedError
+from ml4t_backtest.reproduction import past_runs, reproduce
 
 dg = pytest.importorskip("dagster")
 pytestmark = pytest.mark.dagster
@@ -38,6 +39,22 @@ def test_data_without_signals_and_context_runs_on_empty_tables(own_data: Any, lo
     assert store.read("raw_context", "mine")["context"].is_empty()
     assert store.read("corporate_actions", "mine").is_empty()
     assert store.read("trades", "hold").height == 2
+
+
+def test_a_run_of_the_graph_is_listed_once_and_can_be_made_again(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    demo = load_graph(own_data.configs)
+    for job, key in (("prepare_data", "mine"), ("run_backtests", "hold"), ("run_backtests", "hold")):
+        assert run(demo, job, key, tmp_path).success
+    runs, broken = past_runs(tmp_path)
+    assert broken == []
+    assert [(each.name, each.is_current) for each in runs] == [("hold", True)]
+    assert reproduce(runs[0].version).is_identical
+
+    own_data.write_bars(pl.read_parquet(own_data.configs / "bars.parquet").with_columns(volume=pl.lit(7.0)))
+    with pytest.raises(InputsChangedError, match="prepared data changed"):
+        reproduce(runs[0].version)
 
 
 def test_a_broken_row_fails_the_check_with_the_packages_text_and_publishes_nothing(

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, CorruptDatasetError, UnsafePathError
+from ml4t_backtest.core.schemas import SCHEMA_VERSION
+from ml4t_backtest.data.manifest import MIGRATIONS
 from ml4t_backtest.data.prepared import PreparedData, publish_prepared, read_prepared
 from ml4t_backtest.data.storage import (
     MANIFEST,
@@ -811,3 +813,20 @@ def test_a_full_disk_is_called_so_and_leaves_the_old_version(tmp_path: Path) -> 
         pytest.skip("no disk can be mounted here")
     assert run.returncode == 0, run.stderr
     assert "E-FL-NOSPC" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(1, "migration 1-to-2"), (99, "a later version of ml4t_backtest wrote it; upgrade the package")],
+)
+def test_another_schema_version_is_refused_by_the_name_of_what_lies_between(
+    found: int, said: str, version: Path, tmp_path: Path
+) -> None:
+    content = json.loads((version / MANIFEST).read_text())
+    (version / MANIFEST).write_text(json.dumps({**content, "schema_version": found}))
+    with pytest.raises(CorruptDatasetError, match=said):
+        read(tmp_path, "d")
+
+
+def test_every_schema_version_before_this_one_has_a_migration() -> None:
+    assert sorted(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
