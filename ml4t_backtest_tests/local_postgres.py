@@ -31,7 +31,7 @@ def local_postgres() -> Iterator[str]:
         server = subprocess.Popen([BINARIES / "postgres", "-D", data, *options], **quiet)
         try:
             _wait_for(folder, server)
-            yield f"postgresql://desk@/postgres?host={folder}"
+            yield f"postgresql+psycopg2://desk@/postgres?host={folder}"
         finally:
             server.send_signal(signal.SIGINT)
             server.wait()

@@ -6,6 +6,7 @@ What has to come out is what comes out in one process and in a folder, to the bi
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,22 +46,37 @@ def expected(own_data: Any, load_graph: Any, tmp_path: Path, monkeypatch: pytest
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The address of a Ray cluster of three nodes with a worker each, on the loopback interface."""
+    """The address of a Ray cluster of one node with three workers, on the loopback interface."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         environment.setenv("RAY_raylet_start_wait_time_s", "200")
-        node: dict[str, Any] = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
-        head = {**node, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
-        found = Cluster(initialize_head=True, head_node_args=head)
+        head: dict[str, Any] = {"num_cpus": 3, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+        found = Cluster(
+            initialize_head=True, head_node_args={**head, "include_dashboard": True, "dashboard_host": "127.0.0.1"}
+        )
         try:
-            for _ in range(2):
-                found.add_node(**node)
-            environment.setenv("RAY_ADDRESS", f"http://{found.head_node.webui_url}")
-            yield f"http://{found.head_node.webui_url}"
+            address = f"http://{found.head_node.webui_url}"
+            _wait_for_agent(address)
+            environment.setenv("RAY_ADDRESS", address)
+            yield address
         finally:
             found.shutdown()
+
+
+def _wait_for_agent(address: str) -> None:
+    """Wait until a cluster takes jobs, which is a while after it answers."""
+    from ray.job_submission import JobSubmissionClient
+
+    client, until = JobSubmissionClient(address), time.monotonic() + 300
+    while True:
+        try:
+            client.submit_job(entrypoint="true", entrypoint_num_cpus=1)
+            return
+        except RuntimeError:
+            assert time.monotonic() < until, "the Ray cluster takes no jobs"
+            time.sleep(1)
 
 
 def execute(home: Path, job: str, partition: str) -> Any:
