@@ -199,6 +199,7 @@ def run_the_sweep(name: str, workers: int, output_root: Path) -> None:
     """
     from ml4t_backtest.reporting.terminal import show_columns
     from ml4t_backtest.sweep.loading import load_sweep
+    from ml4t_backtest.sweep.report import write_sweep_report
     from ml4t_backtest.sweep.run import run_sweep
     from ml4t_backtest.sweep.summary import COLUMNS, summary_lines, summary_rows
 
@@ -208,6 +209,7 @@ def run_the_sweep(name: str, workers: int, output_root: Path) -> None:
     show_columns(COLUMNS, summary_rows(result))
     for line in summary_lines(result):
         click.echo(line)
+    click.echo(f"report  {write_sweep_report(result, output_root)}")
 
 
 @main.command()

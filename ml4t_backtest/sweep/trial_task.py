@@ -72,6 +72,7 @@ def _row(sweep: str, trial: Trial, outcome: BacktestResult | BacktestError, seco
         "first_session": first,
         "last_session": last,
         "config_hash": trial.config_hash,
+        "variant_hash": trial.variant_hash,
         "data_hash": trial.data_hash,
         "code_hash": trial.code_hash,
         "finished": datetime.now(UTC),
