@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +44,11 @@ def run_task(task: Task) -> list[Row]:
     outcomes = _outcomes(task)
     each = (time.perf_counter() - began) / len(task.trials)
     return [_row(task.sweep, trial, outcome, each) for trial, outcome in zip(task.trials, outcomes, strict=True)]
+
+
+def run_task_on(data: PreparedData, task: Task) -> list[Row]:
+    """Run a task over data that came to the worker by itself."""
+    return run_task(replace(task, data=data))
 
 
 def _outcomes(task: Task) -> Sequence[BacktestResult | BacktestError]:
