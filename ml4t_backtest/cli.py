@@ -191,23 +191,34 @@ def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the work."
 )
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Ray cluster that does the work: HOST:PORT, ray://HOST:PORT or local."
+)
 @_output_root
-def run_the_sweep(name: str, workers: int, output_root: Path) -> None:
+def run_the_sweep(name: str, workers: int, cluster: str | None, output_root: Path) -> None:
     """Run the trials of SWEEP (a name or a path) that are not on record yet, and show what was best.
 
     Every trial is a row of the ledger under the output root. Interrupted, the same command goes on where it was.
     """
     from ml4t_backtest.reporting.terminal import show_columns
     from ml4t_backtest.sweep.loading import load_sweep
+    from ml4t_backtest.sweep.ray_cluster import RayExecutor
+    from ml4t_backtest.sweep.report import write_sweep_report
     from ml4t_backtest.sweep.run import run_sweep
     from ml4t_backtest.sweep.summary import COLUMNS, summary_lines, summary_rows
 
     loaded = load_sweep(name)
-    with _progress("Sweeping") as show:
-        result = run_sweep(loaded, workers=workers, output_root=output_root, on_progress=show)
+    executor = None if cluster is None else RayExecutor(cluster)
+    try:
+        with _progress("Sweeping") as show:
+            result = run_sweep(loaded, workers=workers, executor=executor, output_root=output_root, on_progress=show)
+    finally:
+        if executor is not None:
+            executor.shutdown()
     show_columns(COLUMNS, summary_rows(result))
     for line in summary_lines(result):
         click.echo(line)
+    click.echo(f"report  {write_sweep_report(result, output_root)}")
 
 
 @main.command()

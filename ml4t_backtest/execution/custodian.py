@@ -112,7 +112,8 @@ class Custodian:
 
         Sessions without a bar grow with each session only, so that its first slice is where they reach the limit.
         """
-        if not (self._custody.delistings or self._market.session_begins):
+        if not self._custody.delistings and (self._market.is_complete or not self._market.session_begins):
+            # Where every symbol has a bar in every slice, none has gone without one.
             return
         for symbol_id in self._ledger.held():
             ended = (self._custody.delistings or {}).get(self._market.symbols[symbol_id])

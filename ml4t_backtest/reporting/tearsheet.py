@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from html import escape
-from importlib import resources
-from string import Template
 from types import MappingProxyType
 
 import polars as pl
@@ -18,6 +13,7 @@ from ml4t_backtest.reporting.benchmark import benchmark_metrics
 from ml4t_backtest.reporting.breakdown_charts import rolling_window
 from ml4t_backtest.reporting.capacity import capacity
 from ml4t_backtest.reporting.formats import count
+from ml4t_backtest.reporting.page import chart, page, section
 from ml4t_backtest.reporting.report_figures import KNOWN, MARKET, PRICE, report_figures
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.reporting.summary import summary_rows
@@ -50,21 +46,13 @@ def render_report(
         ConfigError: There is no context column `benchmark`, or it holds no numbers.
     """
     compared = benchmark_metrics(result, benchmark) if benchmark else {}
-    # Not imported with the module: the script alone is 5 MB.
-    from plotly.offline import get_plotlyjs
-
-    plotly, script = get_plotlyjs(), _packaged("report.js")
     figures = report_figures(result, benchmark, bars)
-    return Template(_packaged("report.html")).substitute(
-        policy=_policy(plotly, script),
-        title=escape(title),
-        style=_packaged("report.css"),
-        span=escape(_span(result)),
+    return page(
+        title,
+        span=_span(result),
         cards=sections.cards(result, compared),
-        sections="\n".join(_sections(result, benchmark, figures, provenance, bars)),
-        figures=_json_for_script(figures),
-        plotly=plotly,
-        script=script,
+        parts=_sections(result, benchmark, figures, provenance, bars),
+        figures=figures,
     )
 
 
@@ -77,16 +65,16 @@ def _sections(
 ) -> list[str]:
     """Return the parts of the page in reading order."""
     told = capacity(result, bars) if bars is not None and result.fills.height else None
-    all_figures = [_section("Figures", sections.figures_table(result, told), kind="full")]
+    all_figures = [section("Figures", sections.figures_table(result, told), kind="full")]
     facts = [
-        _section("Signals and time", sections.timing_list(result)),
-        _section("Data notes", sections.notes_list(result)),
-        _section("Orders by outcome", sections.orders_table(result), kind="full"),
-        _section("Data quality", sections.quality_table(result), kind="full long"),
-        _section("Provenance", sections.provenance_list(provenance), kind="full"),
+        section("Signals and time", sections.timing_list(result)),
+        section("Data notes", sections.notes_list(result)),
+        section("Orders by outcome", sections.orders_table(result), kind="full"),
+        section("Data quality", sections.quality_table(result), kind="full long"),
+        section("Provenance", sections.provenance_list(provenance), kind="full"),
     ]
     if result.daily_returns.is_empty():
-        return [_section("Equity", "<p class='note'>No session was traded.</p>", kind="full"), *all_figures, *facts]
+        return [section("Equity", "<p class='note'>No session was traded.</p>", kind="full"), *all_figures, *facts]
     times, trades = _time_sections(result, benchmark, figures), _trade_sections(result, figures)
     return [*times, *all_figures, *trades, *facts]
 
@@ -95,14 +83,14 @@ def _time_sections(result: BacktestResult, benchmark: str | None, figures: Colle
     """Return what happened over time: equity, months, drawdowns, the benchmark beside it, risk, exposure, turnover."""
     picture = f"<noscript>{equity_svg(result, benchmark=benchmark)}</noscript>"
     button = '<button type="button" data-log="equity" aria-pressed="false">Log scale</button>'
-    chart = _chart("equity", "Equity and drawdown over time", tall=True) + picture
+    picture_of = chart("equity", "Equity and drawdown over time", tall=True) + picture
     found = [
-        _section("Equity and drawdown", chart, kind="full", aside=button),
-        _section("Monthly returns, %", sections.months_table(result), kind="full"),
+        section("Equity and drawdown", picture_of, kind="full", aside=button),
+        section("Monthly returns, %", sections.months_table(result), kind="full"),
     ]
     if benchmark:
-        found.append(_section("Against the benchmark", sections.benchmark_table(result, benchmark)))
-    found.append(_section("Worst drawdowns", sections.drawdowns_table(result), kind="" if benchmark else "full"))
+        found.append(section("Against the benchmark", sections.benchmark_table(result, benchmark)))
+    found.append(section("Worst drawdowns", sections.drawdowns_table(result), kind="" if benchmark else "full"))
     window = rolling_window(result)
     over_time = (
         ("rolling", f"Sharpe ratio of {window} sessions"),
@@ -110,30 +98,30 @@ def _time_sections(result: BacktestResult, benchmark: str | None, figures: Colle
         ("distribution", "Daily returns"),
         ("turnover", "Turnover by month"),
     )
-    return found + [_section(title, _chart(name, title)) for name, title in over_time if name in figures]
+    return found + [section(title, chart(name, title)) for name, title in over_time if name in figures]
 
 
 def _trade_sections(result: BacktestResult, figures: Collection[str]) -> list[str]:
     """Return what the trades did, what they knew and what they cost."""
     if result.trades.is_empty():
-        return [_section("Trades", "<p class='note'>No trades.</p>", kind="full")]
+        return [section("Trades", "<p class='note'>No trades.</p>", kind="full")]
     sampled = _sampling_note(result)
-    symbols, gross_to_net = _chart("symbols", "Net P&L by symbol", own_height=True), sections.costs_table(result)
+    symbols, gross_to_net = chart("symbols", "Net P&L by symbol", own_height=True), sections.costs_table(result)
     lists = (
         f"<h3>Largest gains</h3>{sections.trades_table(result, best=True)}"
         f"<h3>Largest losses</h3>{sections.trades_table(result, best=False)}"
     )
-    reasons = _chart("reasons", "Net P&L by exit reason", own_height=True)
+    reasons = chart("reasons", "Net P&L by exit reason", own_height=True)
     return [
         *_chosen("What the model's confidence bought", KNOWN, figures),
         *_chosen("In which market it was bought", MARKET, figures),
-        _section("Best against worst moment (MFE, MAE)", _chart("excursions", "MFE against MAE") + sampled),
-        _section("Return by holding period", _chart("holding", "Net return against holding period") + sampled),
-        _section("Profit and loss by symbol", symbols),
-        _section("By exit reason, and from gross to net", f"{reasons}<h3>From gross to net</h3>{gross_to_net}"),
+        section("Best against worst moment (MFE, MAE)", chart("excursions", "MFE against MAE") + sampled),
+        section("Return by holding period", chart("holding", "Net return against holding period") + sampled),
+        section("Profit and loss by symbol", symbols),
+        section("By exit reason, and from gross to net", f"{reasons}<h3>From gross to net</h3>{gross_to_net}"),
         *_chosen("Price, entries and exits", PRICE, figures, full=True),
-        _section("Commission and slippage so far", _chart("costs", "Commission and slippage so far"), kind="full"),
-        _section("Best and worst trades", lists, kind="full long"),
+        section("Commission and slippage so far", chart("costs", "Commission and slippage so far"), kind="full"),
+        section("Best and worst trades", lists, kind="full long"),
     ]
 
 
@@ -144,7 +132,7 @@ def _chosen(title: str, group: str, figures: Collection[str], full: bool = False
         return []
     options = "".join(f'<option value="{escape(name)}">{escape(name.removeprefix(group))}</option>' for name in names)
     choice = f'<select aria-label="{escape(title)}">{options}</select>'
-    return [_section(title, _chart(names[0], title, tall=full), kind="full" if full else "", aside=choice)]
+    return [section(title, chart(names[0], title, tall=full), kind="full" if full else "", aside=choice)]
 
 
 def _sampling_note(result: BacktestResult) -> str:
@@ -156,19 +144,6 @@ def _sampling_note(result: BacktestResult) -> str:
     )
 
 
-def _section(title: str, body: str, *, kind: str = "", aside: str = "") -> str:
-    heading = f"<h2>{escape(title)}</h2>"
-    if aside:
-        heading = f'<div class="heading">{heading}{aside}</div>'
-    return f'<section class="{kind}">{heading}{body}</section>'
-
-
-def _chart(name: str, meaning: str, *, tall: bool = False, own_height: bool = False) -> str:
-    """Return the place where the script draws a figure."""
-    kind = " tall" if tall else " own" if own_height else ""
-    return f'<div class="chart{kind}" data-figure="{escape(name)}" role="img" aria-label="{escape(meaning)}"></div>'
-
-
 def _span(result: BacktestResult) -> str:
     sessions = result.daily_returns["session"]
     if sessions.is_empty():
@@ -177,21 +152,3 @@ def _span(result: BacktestResult) -> str:
     universe = f", {count(symbols)} symbol{'s' if symbols != 1 else ''}" if symbols is not None else ""
     days = f"{count(sessions.len())} session{'s' if sessions.len() != 1 else ''}"
     return f"{sessions[0]} to {sessions[-1]}, {days}{universe}"
-
-
-def _json_for_script(value: object) -> str:
-    """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _policy(*scripts: str) -> str:
-    """Return a content security policy: nothing is fetched, and only the scripts of the page itself run."""
-    hashes = " ".join(
-        "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'" for script in scripts
-    )
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
-
-
-def _packaged(name: str) -> str:
-    return resources.files("ml4t_backtest.reporting").joinpath(name).read_text(encoding="utf-8")

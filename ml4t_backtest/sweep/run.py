@@ -47,6 +47,7 @@ class SweepResult:
         folds: Parts of time; one without a name where the sweep has no splits.
         trials: Rows of the ledger, one per trial that was completed or failed now, with its `variant` in front.
         rerun: Number of trials that were run now; the others were on record.
+        tried: Number of variants that were ever completed on this data, those of other sweeps included.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -59,26 +60,49 @@ class SweepResult:
     folds: tuple[DatedFold, ...]
     trials: pl.DataFrame
     rerun: int
+    tried: int
+
+    @cached_property
+    def returns(self) -> Returns:
+        """Sessions and daily returns of what was completed, by variant and window; None stands for the whole span.
+
+        A ruined account has no returns any more: they are 0.
+        """
+        done = self.trials.filter(pl.col("status") == "completed")
+        columns = ("variant", "first_session", "last_session", "sessions", "daily_returns")
+        return {
+            (variant, None if first is None else (first, last)): (sessions, [value or 0.0 for value in values])
+            for variant, first, last, sessions, values in done.select(columns).iter_rows()
+        }
 
     @cached_property
     def judgement(self) -> Judgement:
         """What the folds say: scores in and out of sample, and the tests of what was chosen, in a row."""
-        returns: dict[tuple[int, Window], tuple[Sequence[date], Sequence[float]]] = {}
-        done = self.trials.filter(pl.col("status") == "completed", pl.col("first_session").is_not_null())
-        columns = ("variant", "first_session", "last_session", "sessions", "daily_returns")
-        for variant, first, last, sessions, values in done.select(columns).iter_rows():
-            returns[variant, (first, last)] = (sessions, [0.0 if value is None else value for value in values])
-        shared: Returns = returns
-        return judge(self.folds, len(self.sweep.variants), shared, self.sweep.config.sweep.objective)
+        return judge(self.folds, len(self.sweep.variants), self.returns, self.sweep.config.sweep.objective)
 
     @cached_property
     def ranking(self) -> list[tuple[int, float | None]]:
-        """Variants with their objective over the whole span, the best first; with splits the folds choose instead."""
+        """Variants with their objective over all that they are judged by, the best first.
+
+        Without splits that is the whole span, with them all tests together: to look at, not to choose by.
+        """
         objective = OBJECTIVES[self.sweep.config.sweep.objective]
-        done = self.trials.filter(pl.col("status") == "completed", pl.col("first_session").is_null())
-        columns = done.select("variant", "daily_returns").iter_rows()
-        known = [(variant, objective([each for each in values if each is not None])) for variant, values in columns]
+        known = [(variant, objective(values)) for variant, (_, values) in self.tested.items()]
         return sorted(known, key=lambda each: (each[1] is None, -(each[1] or 0.0), each[0]))
+
+    @cached_property
+    def tested(self) -> dict[int, tuple[list[date], list[float]]]:
+        """Per variant that went through all of it: sessions and returns of every test once, or of the whole span."""
+        tests = sorted({window for fold in self.folds for window in fold.test})
+        windows: list[Window | None] = [*tests] if tests else [None]
+        found = {}
+        for variant in range(len(self.sweep.variants)):
+            parts = [self.returns.get((variant, window)) for window in windows]
+            whole = [part for part in parts if part is not None]
+            if len(whole) == len(windows):
+                sessions = [session for part in whole for session in part[0]]
+                found[variant] = (sessions, [value for part in whole for value in part[1]])
+        return found
 
     def __repr__(self) -> str:
         failed = self.trials.filter(pl.col("status") == "failed").height
@@ -140,7 +164,8 @@ def run_sweep(
         if on_progress is not None:
             on_progress(told, len(trials))
     ledger.compact()
-    return SweepResult(loaded, tuple(folds), _table(trials, ledger, rows), len(rows))
+    tried = ledger.tried([each.content_hash for each in prepared.values()])
+    return SweepResult(loaded, tuple(folds), _table(trials, ledger, rows), len(rows), tried)
 
 
 def _prepared(sweep: Sweep, output_root: str | Path) -> dict[str, PreparedFiles]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,8 +14,8 @@ from ml4t_backtest.reporting.metrics import annual_return, max_drawdown, sharpe_
 from ml4t_backtest.sweep.schema import Objective
 from ml4t_backtest.sweep.windows import DatedFold, Window
 
-# Per variant and window its sessions and daily returns; nothing where the trial failed.
-Returns = Mapping[tuple[int, Window], tuple[Sequence[date], Sequence[float]]]
+# Per variant and window, None for the whole span, its sessions and daily returns; nothing where the trial failed.
+Returns = Mapping[tuple[int, Window | None], tuple[Sequence[date], Sequence[float]]]
 
 
 def total_return(returns: Sequence[float]) -> float:
@@ -49,7 +50,9 @@ class Judgement:
 
     Attributes:
         scores: One row per fold and variant: `fold, variant, in_sample, out_of_sample, is_chosen`.
-        stitched: Daily returns of what was chosen, tests only: `fold, variant, session, daily_return`.
+        stitched: Daily returns of what was chosen, tests only: `path, fold, variant, session, daily_return`, by path
+            and session. Where a session is tested in several folds, the first time belongs to path 1, the second to
+            path 2, and so on: each path is one whole history.
     """
 
     scores: pl.DataFrame
@@ -69,16 +72,21 @@ def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective
         objective: Figure to choose by.
     """
     scores, stitched = [], []
+    seen: Counter[Window] = Counter()
     for fold in folds:
         inside = [_score(returns, variant, fold.train, objective) for variant in range(variants)]
         outside = [_score(returns, variant, fold.test, objective) for variant in range(variants)]
         chosen = best_of(inside)
         for variant in range(variants):
             scores.append((fold.name, variant, inside[variant], outside[variant], variant == chosen))
-        if chosen is not None:
-            stitched += _earned(fold, chosen, returns)
+        for window in fold.test:
+            seen[window] += 1
+            if chosen is not None and (earned := returns.get((chosen, window))) is not None:
+                rows = zip(*earned, strict=True)
+                stitched += [(seen[window], fold.name, chosen, session, value) for session, value in rows]
     return Judgement(
-        pl.DataFrame(scores, schema=_SCORES, orient="row"), pl.DataFrame(stitched, schema=_STITCHED, orient="row")
+        pl.DataFrame(scores, schema=_SCORES, orient="row"),
+        pl.DataFrame(stitched, schema=_STITCHED, orient="row").sort("path", "session", maintain_order=True),
     )
 
 
@@ -100,15 +108,6 @@ def _score(returns: Returns, variant: int, windows: Sequence[Window], objective:
     return OBJECTIVES[objective]([value for part in parts if part is not None for value in part[1]])
 
 
-def _earned(fold: DatedFold, variant: int, returns: Returns) -> list[tuple[str, int, date, float]]:
-    parts = (returns.get((variant, window), ((), ())) for window in fold.test)
-    return [
-        (fold.name, variant, session, value)
-        for sessions, values in parts
-        for session, value in zip(sessions, values, strict=True)
-    ]
-
-
 _SCORES = {
     "fold": pl.String(),
     "variant": pl.Int64(),
@@ -116,4 +115,10 @@ _SCORES = {
     "out_of_sample": pl.Float64(),
     "is_chosen": pl.Boolean(),
 }
-_STITCHED = {"fold": pl.String(), "variant": pl.Int64(), "session": pl.Date(), "daily_return": pl.Float64()}
+_STITCHED = {
+    "path": pl.Int64(),
+    "fold": pl.String(),
+    "variant": pl.Int64(),
+    "session": pl.Date(),
+    "daily_return": pl.Float64(),
+}

@@ -8,6 +8,7 @@ import polars as pl
 
 from ml4t_backtest.reporting.formats import percent, ratio
 from ml4t_backtest.reporting.metrics import sharpe_ratio
+from ml4t_backtest.sweep.honesty import honesty_of
 from ml4t_backtest.sweep.run import SweepResult
 from ml4t_backtest.sweep.selection import total_return
 
@@ -24,16 +25,15 @@ def summary_lines(result: SweepResult) -> list[str]:
     """Return how much was tried, what failed, and what the tests in a row earned."""
     failed = result.trials.filter(pl.col("status") == "failed")
     lines = [repr(result)]
-    if result.folds and (tests := stitched_returns(result)):
-        sharpe = ratio(sharpe_ratio(tests))
-        lines.append(f"out of sample: {percent(total_return(tests))} in {len(tests)} sessions, Sharpe {sharpe}")
+    honesty = honesty_of(result)
+    if honesty is not None:
+        where = "out of sample" if result.folds else "the best, chosen with hindsight"
+        returns = honesty.returns
+        sharpe = ratio(sharpe_ratio(returns))
+        lines.append(f"{where}: {percent(total_return(returns))} in {len(returns)} sessions, Sharpe {sharpe}")
+        lines += [f"{label}: {value} ({meaning})" for label, value, meaning in honesty.told()]
     lines += [f"failed  {error}" for error in failed["error"].unique(maintain_order=True).head(_SHOWN)]
     return lines
-
-
-def stitched_returns(result: SweepResult) -> list[float]:
-    """Return the daily returns of the tests of what was chosen, in a row."""
-    return result.judgement.stitched["daily_return"].to_list()
 
 
 def told_values(result: SweepResult, variant: int) -> str:

@@ -43,7 +43,16 @@ class Trial:
     @cached_property
     def config_hash(self) -> str:
         """Hash of all that the configuration says about what is computed: names and texts do not count."""
+        return self._hash({})
+
+    @cached_property
+    def variant_hash(self) -> str:
+        """The same without the span: trials of one variant over several spans share it."""
+        return self._hash({"start": None, "end": None})
+
+    def _hash(self, span: Mapping[str, None]) -> str:
         content = effective_content(self.config)
+        content["config"]["backtest"] |= span
         told = {
             section: {key: value for key, value in keys.items() if key not in _WORDS.get(section, ())}
             for section, keys in content["config"].items()

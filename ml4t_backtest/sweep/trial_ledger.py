@@ -35,6 +35,7 @@ COLUMNS: dict[str, Any] = {
     "first_session": pl.Date(),
     "last_session": pl.Date(),
     "config_hash": pl.String(),
+    "variant_hash": pl.String(),
     "data_hash": pl.String(),
     "code_hash": pl.String(),
     "status": pl.Enum(STATUSES),
@@ -102,6 +103,11 @@ class TrialLedger:
         wanted = pl.DataFrame({"trial": list(trials)}, schema={"trial": pl.String})
         done = self.read().filter(pl.col("status") == "completed").unique("trial", keep="first", maintain_order=True)
         return wanted.join(done, on="trial", how="inner", maintain_order="left")
+
+    def tried(self, data_hashes: Sequence[str]) -> int:
+        """Return how many variants were ever completed on some data, whichever sweep ran them over whichever span."""
+        rows = self.read(returns=False).filter(pl.col("status") == "completed", pl.col("data_hash").is_in(data_hashes))
+        return rows["variant_hash"].n_unique()
 
     def compact(self, *, at_least: int = _MANY) -> bool:
         """Merge files into one where there are many, and take away what killed writers left.

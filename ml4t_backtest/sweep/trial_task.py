@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +46,11 @@ def run_task(task: Task) -> list[Row]:
     return [_row(task.sweep, trial, outcome, each) for trial, outcome in zip(task.trials, outcomes, strict=True)]
 
 
+def run_task_on(data: PreparedData, task: Task) -> list[Row]:
+    """Run a task over data that came to the worker by itself."""
+    return run_task(replace(task, data=data))
+
+
 def _outcomes(task: Task) -> Sequence[BacktestResult | BacktestError]:
     data = task.data.open() if isinstance(task.data, SharedData) else task.data
     try:
@@ -72,6 +77,7 @@ def _row(sweep: str, trial: Trial, outcome: BacktestResult | BacktestError, seco
         "first_session": first,
         "last_session": last,
         "config_hash": trial.config_hash,
+        "variant_hash": trial.variant_hash,
         "data_hash": trial.data_hash,
         "code_hash": trial.code_hash,
         "finished": datetime.now(UTC),

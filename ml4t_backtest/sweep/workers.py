@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from typing import Any
 
 from ml4t_backtest.errors import BacktestError
-from ml4t_backtest.sweep.trial_task import Row, Task, run_task
+from ml4t_backtest.sweep.shared_data import SharedData
+from ml4t_backtest.sweep.trial_task import Row, Task, run_task, run_task_on
 
 _THREADS = "POLARS_MAX_THREADS"
 # In a row, without a single task that was finished in between.
@@ -39,9 +41,20 @@ def run_in(executor: Executor, tasks: Sequence[Task]) -> Iterator[Rows]:
 
     Args:
         executor: Anything with the methods of `concurrent.futures.Executor`, as Dask's `client.get_executor()` is.
+            One that has `put` gets the data once, in its object store; others must reach the folder it is shared in.
         tasks: What to run.
     """
-    for future in as_completed([executor.submit(run_task, task) for task in tasks]):
+    put = getattr(executor, "put", None)
+    stored: dict[str, Any] = {}
+
+    def submitted(task: Task) -> Future[Rows]:
+        if put is None or not isinstance(task.data, SharedData):
+            return executor.submit(run_task, task)
+        if task.data.content_hash not in stored:
+            stored[task.data.content_hash] = put(task.data.open())
+        return executor.submit(run_task_on, stored[task.data.content_hash], task)
+
+    for future in as_completed([submitted(task) for task in tasks]):
         yield future.result()
 
 
