@@ -33,9 +33,9 @@ class RayExecutor(Executor):
             raise ConfigError('a Ray cluster needs ray: pip install "ml4t-backtest-pipeline[ray]"')
         import ray
 
-        local = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
+        here = {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
-            ray.init(address=address, log_to_driver=False, **local)
+            ray.init(address=address, log_to_driver=False, **(here if address == "local" else {}))
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(f"no Ray cluster answers at {address!r}: {error}") from error
         self._ray = ray
