@@ -64,7 +64,8 @@ def compute_metrics(
         "num_sessions": len(returns),
         **_tail_figures(returns),
         **_sharpe_confidence(returns),
-        **_exposure_figures(portfolio_states["gross_leverage"].drop_nulls().to_list()),
+        "exposure": average(portfolio_states["gross_leverage"].drop_nulls().to_list()),
+        "time_in_market": _time_in_market(trades, daily_returns["timestamp"]),
         **trade_figures(trades),
         **profit_figures(trades),
         **_cost_figures(fills),
@@ -234,10 +235,11 @@ def _sharpe_confidence(returns: Sequence[float]) -> dict[str, float | int | None
     }
 
 
-def _exposure_figures(leverage: Sequence[float]) -> dict[str, float | int | None]:
-    """Return the mean of positions over equity, and the share of recorded moments that held any position."""
-    held = sum(1 for value in leverage if value > 0.0)
-    return {"exposure": average(leverage), "time_in_market": held / len(leverage) if leverage else None}
+def _time_in_market(trades: pl.DataFrame, session_ends: pl.Series) -> float | None:
+    """Return the share of sessions at whose last slice any position was held; None without sessions."""
+    begun, ended = trades["entry_timestamp"].sort(), trades["exit_timestamp"].drop_nulls().sort()
+    held = begun.search_sorted(session_ends, side="right") > ended.search_sorted(session_ends, side="right")
+    return held.mean() if len(session_ends) else None  # type: ignore[return-value]
 
 
 def _annual_turnover(fills: pl.DataFrame, equity: Sequence[float], sessions: int) -> float | None:
