@@ -8,22 +8,37 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ml4t_backtest import __version__
-from ml4t_backtest.config.import_path import LIBRARY, ImportPath, file_in_folder, parse_import_path
-from ml4t_backtest.config.loader import effective_content
+from ml4t_backtest.config.loader import config_hash, effective_content
+from ml4t_backtest.config.own_code import own_code
 from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.data.content_hash import content_hash, joint_hash
 from ml4t_backtest.data.prepared import Prepared, PreparedFiles
 from ml4t_backtest.data.provenance import library_versions, package_hash, source_hash
-from ml4t_backtest.data.version_files import sha256_of
-from ml4t_backtest.dataset_stages import all_source_paths
+from ml4t_backtest.dataset_stages import all_source_paths, declared_ends
 from ml4t_backtest.errors import DataValidationError, InputsChangedError
 
 # Keys of a prepared data set's inputs that are no source.
 _NO_SOURCES = ("dataset", "ml4t_backtest", "code")
+
+
+def input_hashes(config: BacktestConfig, data: str) -> dict[str, str]:
+    """Return the hashes of everything a run is made from: configuration, data, the user's code, package version.
+
+    Args:
+        config: What is run.
+        data: Content hash of the prepared data.
+    """
+    ends, own = declared_ends(config.dataset), own_code(config)
+    return {
+        "config": config_hash(config),
+        "data": data,
+        **({} if ends is None else {"delistings": content_hash({"delistings": ends})}),
+        **({"own_code": joint_hash(own)} if own else {}),
+        "ml4t_backtest": __version__,
+    }
 
 
 def run_provenance(config: BacktestConfig, prepared: Prepared) -> dict[str, Any]:
@@ -58,14 +73,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def own_code(config: BacktestConfig) -> dict[str, str]:
-    """Return file -> sha256 of the user's modules that a configuration names; what those import is not followed."""
-    named = (config.strategy, config.execution.slippage, config.execution.commission)
-    paths = [parse_import_path(getattr(section, "path", "")) for section in named]
-    files = {str(file): file for path in paths if path for file in _file_of(path, config.folder)}
-    return {name: sha256_of(file) for name, file in sorted(files.items())}
-
-
 def require_same_inputs(provenance: Mapping[str, Any], config: BacktestConfig) -> None:
     """Refuse to go on where a source or a module of the user's is not what a run was made from.
 
@@ -77,13 +84,6 @@ def require_same_inputs(provenance: Mapping[str, Any], config: BacktestConfig) -
     changed = [text for text in found if text]
     if changed:
         raise InputsChangedError("\n".join(changed))
-
-
-def _file_of(path: ImportPath, folder: Path) -> Iterator[Path]:
-    if path.is_file:
-        yield file_in_folder(path.place, folder)
-    elif path.place != LIBRARY and (spec := find_spec(path.place)) is not None and spec.origin:
-        yield Path(spec.origin)
 
 
 def _changed_source(name: str, entry: Mapping[str, str]) -> str | None:
@@ -98,17 +98,9 @@ def _changed_source(name: str, entry: Mapping[str, str]) -> str | None:
 
 
 def _changed_code(provenance: Mapping[str, Any], config: BacktestConfig) -> Iterator[str]:
-    found = {Path(file).name: known for file, known in _own_code_at_hand(config).items()}
-    for file, known in provenance["own_code"].items():
-        name = Path(file).name
+    found = own_code(config)
+    for name, known in provenance["own_code"].items():
         if name not in found:
-            yield f"{file}, which the run was decided by, is gone"
+            yield f"{name}, which the run was decided by, is gone from {config.folder.absolute()} or its package"
         elif found[name] != known:
-            yield f"{file} changed: it has sha256 {found[name][:12]}, the run was decided by {known[:12]}"
-
-
-def _own_code_at_hand(config: BacktestConfig) -> dict[str, str]:
-    try:
-        return own_code(config)
-    except (OSError, ImportError):
-        return {}
+            yield f"{name} changed: it has sha256 {found[name][:12]}, the run was decided by {known[:12]}"

@@ -12,16 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from ml4t_backtest import __version__
 from ml4t_backtest.config.components import build_components
 from ml4t_backtest.config.dataset_schema import DatasetConfig
-from ml4t_backtest.config.loader import config_hash, load_config
+from ml4t_backtest.config.loader import load_config
 from ml4t_backtest.config.schema import BacktestConfig, ExecutionSection
 from ml4t_backtest.core.argument_types import checked_arguments
-from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import Prepared
-from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.dataset_stages import (
     RAW_KINDS,
     RawKind,
@@ -39,7 +36,7 @@ from ml4t_backtest.errors import ConfigError, StrategyError
 from ml4t_backtest.execution.accounts import Account
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import BacktestResult
-from ml4t_backtest.run_provenance import environment, own_code, run_provenance
+from ml4t_backtest.run_provenance import environment, input_hashes, run_provenance
 from ml4t_backtest.strategy.base import Strategy
 
 __all__ = [
@@ -235,20 +232,8 @@ def _made_with() -> dict[str, str]:
 
 
 def run_inputs(config: BacktestConfig, prepared: Prepared) -> dict[str, str]:
-    """Return the hashes of everything a run is made from: configuration, prepared data, package version."""
-    ends = declared_ends(config.dataset)
-    return {
-        "config": config_hash(config),
-        "data": prepared.content_hash,
-        **({} if ends is None else {"delistings": content_hash({"delistings": ends})}),
-        **({} if not (own := own_code(config)) else {"own_code": joint_hash(_by_name(own))}),
-        "ml4t_backtest": __version__,
-    }
-
-
-def _by_name(files: Mapping[str, str]) -> dict[str, str]:
-    """Return hashes by the names of their files: where those lie is no part of what a run is made from."""
-    return {Path(file).name: known for file, known in files.items()}
+    """Return the hashes of everything a run is made from; see `input_hashes`."""
+    return input_hashes(config, prepared.content_hash)
 
 
 def feed_of(config: BacktestConfig, prepared: Prepared) -> PolarsDataFeed:

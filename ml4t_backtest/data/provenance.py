@@ -38,11 +38,6 @@ def source_hash(path: str) -> str | None:
     return None if files is None else _joined((name, sha256_of(file)) for name, file in _named(files))
 
 
-def files_hash(files: Iterable[Path]) -> str:
-    """Return a sha256 over names and bytes of local files, in the order of their names."""
-    return _joined((file.name, sha256_of(file)) for file in sorted(files))
-
-
 def text_hash(text: str) -> str:
     """Return the sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ml4t_backtest.config.loader import config_hash, load_config, load_dataset_config
+from ml4t_backtest.config.own_code import own_code
+from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.provenance import text_hash
 from ml4t_backtest.errors import BacktestError
-from ml4t_backtest.pipeline.code_versions import users_code
 
 Seen = Mapping[str, str]
 
@@ -43,7 +44,7 @@ def _changes(names: Iterable[str], before: Seen, says: Callable[[str], str]) -> 
 
 def _config_says(name: str) -> str:
     config = load_config(name)
-    return text_hash(config_hash(config) + users_code(config))
+    return joint_hash({"config": config_hash(config), **own_code(config)})
 
 
 def _said(says: Callable[[str], str], name: str) -> str:

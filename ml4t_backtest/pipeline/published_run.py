@@ -7,19 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from ml4t_backtest import __version__
-from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.config.schema import BacktestConfig
-from ml4t_backtest.data.content_hash import content_hash
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
-from ml4t_backtest.dataset_stages import declared_ends
+from ml4t_backtest.data.provenance import code_hash
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
-from ml4t_backtest.pipeline.code_versions import package_code, users_code
 from ml4t_backtest.pipeline.run_row import run_summary
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import RECORDED, TABLES, BacktestResult
-from ml4t_backtest.runner import RUNS, run_inputs, run_provenance
+from ml4t_backtest.run_provenance import input_hashes, run_provenance
+from ml4t_backtest.runner import RUNS, run_inputs
 
 RUN_TABLES = ("backtest_run", *TABLES)
 
@@ -31,15 +28,7 @@ def made_from(config: BacktestConfig, data: str) -> dict[str, str]:
         config: What is run.
         data: Content hash of the prepared tables.
     """
-    ends = declared_ends(config.dataset)
-    return {
-        "config": config_hash(config),
-        "data": data,
-        **({} if ends is None else {"delistings": content_hash({"delistings": ends})}),
-        "ml4t_backtest": __version__,
-        "code": package_code(),
-        "strategy": users_code(config),
-    }
+    return {**input_hashes(config, data), "code": code_hash(".")}
 
 
 def is_current(shelf: AssetShelf, config: BacktestConfig, key: str, dataset: str) -> bool:

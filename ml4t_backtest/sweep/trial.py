@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ml4t_backtest.config.loader import effective_content, hash_of_content
+from ml4t_backtest.config.own_code import own_code
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.provenance import package_hash
-from ml4t_backtest.run_provenance import own_code
 
 # What a configuration says that no figure depends on.
 _WORDS = {"backtest": ("name", "description"), "reporting": ("report", "benchmark")}
@@ -63,8 +62,7 @@ class Trial:
     @cached_property
     def code_hash(self) -> str:
         """Hash of this package's code and of the user's modules that the configuration names."""
-        own = {Path(file).name: known for file, known in own_code(self.config).items()}
-        return joint_hash({"ml4t_backtest": package_hash(), **own})
+        return joint_hash({"ml4t_backtest": package_hash(), **own_code(self.config)})
 
     @cached_property
     def key(self) -> str:

@@ -51,6 +51,8 @@ def test_a_run_of_the_graph_is_listed_once_and_can_be_made_again(
     assert broken == []
     assert [(each.name, each.is_current) for each in runs] == [("hold", True)]
     assert reproduce(runs[0].version).is_identical
+    (own_data.configs / "beside.py").write_text("x = 1\n")
+    assert reproduce(runs[0].version).is_identical
 
     own_data.write_bars(pl.read_parquet(own_data.configs / "bars.parquet").with_columns(volume=pl.lit(7.0)))
     with pytest.raises(InputsChangedError, match="prepared data changed"):
