@@ -42,8 +42,10 @@ class BlockFiller:
         self._account = account
         self._settlement = settlement
         self._fractional = fractional
-        # On credit what is held decides too, which only prices tell.
-        self._most_cost = None if account.gives_credit else most_cost(costs.slippage, costs.commission)
+        # On credit what is held decides too, which only prices tell; where shares may be sold short, what reduces a
+        # position may be a purchase, and `_outlay` would not hold.
+        is_bounded = not (account.gives_credit or account.allows_short)
+        self._most_cost = most_cost(costs.slippage, costs.commission) if is_bounded else None
 
     def fill(self, block: OrderBlock) -> tuple[OrderBlock | None, OrderBlock | None]:
         """Fill what has a bar that opened after the decision, reducing orders first.

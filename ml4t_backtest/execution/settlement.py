@@ -19,6 +19,7 @@ from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.execution.cost_columns import charge_column, price_column
 from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.journal import Journal
+from ml4t_backtest.portfolio.cash_path import cash_after
 from ml4t_backtest.portfolio.ledger import Ledger
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -99,7 +100,7 @@ class Settlement:
         raw = bars["open"][rows]
         prices = self._prices(raw, quantities, bars["volume"][rows])
         charges = self._charges(shares, shares * prices)
-        cash = _cash_after(self._ledger.cash, quantities * prices, charges)
+        cash = cash_after(self._ledger.cash, quantities * prices, charges)
         return Bill(blocks, turns, quantities, before, rows, raw, prices, charges, cash)
 
     def pay(self) -> None:
@@ -144,12 +145,3 @@ class Settlement:
 
 def _joined(columns: Sequence[npt.NDArray[Number]]) -> npt.NDArray[Number]:
     return np.concatenate(columns) if len(columns) > 1 else columns[0]
-
-
-def _cash_after(cash: float, costs: Floats, charges: Floats) -> Floats:
-    """Return the cash after each fill, its cost and its charge taken one after the other."""
-    flows = np.empty(1 + 2 * len(costs))
-    flows[0], flows[1::2], flows[2::2] = cash, costs, charges
-    # `accumulate` goes from left to right, as one by one: the same bits.
-    after: Floats = np.subtract.accumulate(flows)[2::2]
-    return after

@@ -28,9 +28,16 @@ def cash_over(chunk: Chunk, cash: float, entries: Sequence[JournalEntry], fills:
         slices = np.concatenate([slices, [event.slice_index for event in events]])[order]
         paid = np.concatenate([paid, [-event.amount for event in events]])[order]
         charged = np.concatenate([charged, np.zeros(len(events))])[order]
-    steps = np.empty(1 + 2 * len(paid))
-    steps[0], steps[1::2], steps[2::2] = cash, paid, charged
-    # `accumulate` goes from left to right. What a slice ends with is what its last step, or one before it, left.
-    after = np.subtract.accumulate(steps)[::2]
+    after = np.concatenate([[cash], cash_after(cash, paid, charged)])
+    # What a slice ends with is what its last step, or one before it, left.
     last: Floats = after[np.searchsorted(slices, np.arange(chunk.num_slices), side="right")]
     return last
+
+
+def cash_after(cash: float, paid: Floats, charged: Floats) -> Floats:
+    """Return the cash after each step, what was paid and what was charged taken one after the other."""
+    steps = np.empty(1 + 2 * len(paid))
+    steps[0], steps[1::2], steps[2::2] = cash, paid, charged
+    # `accumulate` goes from left to right, as the ledger does fill by fill: the same bits.
+    after: Floats = np.subtract.accumulate(steps)[2::2]
+    return after

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -25,8 +26,18 @@ from ml4t_backtest import (
     Strategy,
 )
 from ml4t_backtest.core.views import FillView
-from ml4t_backtest.execution.accounts import MarginAccount
+from ml4t_backtest.execution.accounts import CashAccount, MarginAccount
 from ml4t_backtest.execution.slippage import VolumeShareSlippage
+
+
+@dataclass(frozen=True)
+class ShortWithoutCredit(CashAccount):
+    """An account of the user's own: spends its cash only, and may be short."""
+
+    @property
+    def allows_short(self) -> bool:
+        return True
+
 
 SYMBOLS = ("A", "B", "C", "D")
 TABLES = ("trades", "fills", "orders", "cash_flows", "portfolio_states", "daily_returns")
@@ -102,6 +113,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "little_cash": {"initial_capital": 200.0, "commission": PercentageCommission(0.01)},
     "clip": {"initial_capital": 300.0, "on_insufficient_cash": "clip", "commission": PerShareCommission(0.01, 1.0)},
     "margin": {"account": MarginAccount(borrow_rate=0.05), "slippage": PercentageSlippage(0.001)},
+    "short_without_credit": {"account": ShortWithoutCredit(), "initial_capital": 400.0},
     "fractional": {"fractional": True, "commission": PercentageCommission(0.001)},
     "impact": {"slippage": VolumeShareSlippage(0.1)},
 }
