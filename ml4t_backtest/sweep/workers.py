@@ -40,7 +40,7 @@ def run_in(executor: Executor, tasks: Sequence[Task]) -> Iterator[Rows]:
     """Run tasks in an executor that somebody else began and will end; lost tasks are its own business.
 
     Args:
-        executor: Anything with the methods of `concurrent.futures.Executor`, as Dask's `client.get_executor()` is.
+        executor: Anything with the methods of `concurrent.futures.Executor`.
             One that has `put` gets the data once, in its object store; others must reach the folder it is shared in.
         tasks: What to run.
     """
