@@ -8,7 +8,13 @@ import dagster as dg
 import psutil
 from dagster import DagsterEventType, DagsterRunStatus
 
-_UNFINISHED = (DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING)
+# A run writes into its log that it began before the history says so: killed between the two, it stays "not started".
+_UNFINISHED = (
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+)
 _FINISHED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 # A process is written down a moment after it began.
 _CLOCK_SLACK = 5.0

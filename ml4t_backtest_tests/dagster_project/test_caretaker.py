@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,36 @@ def test_a_run_whose_process_is_gone_is_failed_and_one_that_works_is_not(tmp_pat
         assert fail_dead_runs(instance) == [dead]
         assert instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(alive).status == dg.DagsterRunStatus.STARTED
+        assert fail_dead_runs(instance) == []
+
+
+def test_a_run_killed_between_saying_that_it_began_and_being_counted_as_begun_is_failed(tmp_path: Path) -> None:
+    from dagster_project.caretaker import fail_dead_runs
+
+    @dg.job
+    def nothing() -> None: ...
+
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    with history(tmp_path / "home") as instance:
+        run = instance.create_run_for_job(nothing).run_id
+        event = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, nothing.name, pid=gone.pid, message="began")
+        instance.event_log_storage.store_event(
+            dg.EventLogEntry(None, 10, "", run, time.time(), None, nothing.name, event)
+        )
+        assert instance.get_run_by_id(run).status == dg.DagsterRunStatus.NOT_STARTED
+        assert fail_dead_runs(instance) == [run]
+        assert instance.get_run_by_id(run).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_was_only_just_made_is_let_be(tmp_path: Path) -> None:
+    from dagster_project.caretaker import fail_dead_runs
+
+    @dg.job
+    def nothing() -> None: ...
+
+    with history(tmp_path / "home") as instance:
+        instance.create_run_for_job(nothing)
         assert fail_dead_runs(instance) == []
 
 
