@@ -301,7 +301,8 @@ class BacktestEngine:
     def _trade(self, chunk: Chunk, first: int) -> None:
         """Live through the slices from the first one that is traded."""
         market, desk, outbox = self._market, self._desk, self._outbox
-        decide = self._calls.decider(chunk)
+        desk.enter(first)
+        decide = self._calls.decider(chunk, first)
         for index in range(first, chunk.num_slices):
             market.move_to(index)
             try:

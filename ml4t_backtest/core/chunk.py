@@ -20,6 +20,7 @@ from ml4t_backtest.core.instants import instants, to_datetime
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 _PRICES = ("open", "high", "low", "close", "volume")
 
 
@@ -47,7 +48,7 @@ class Chunk:
     opened: Integers
     decided: Integers
     sessions: Integers
-    session_ends: npt.NDArray[np.bool_]
+    session_ends: Flags
     context: list[dict[str, Any]] | None
     is_last: bool
 
@@ -65,6 +66,11 @@ class Chunk:
     def first_rows(self) -> list[int]:
         """`offsets` as plain integers."""
         return plain(self.offsets)
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Per slice, the number of its bars."""
+        return plain(np.diff(self.offsets))
 
     @cached_property
     def instants(self) -> list[int]:
@@ -167,8 +173,7 @@ class Chunk:
 
     def batch(self, index: int) -> pl.DataFrame:
         """Return the rows of slice `index`, a view."""
-        first = self.first_rows[index]
-        return self.frame.slice(first, self.first_rows[index + 1] - first)
+        return self.frame.slice(self.first_rows[index], self.widths[index])
 
     def head(self, slices: int) -> Chunk:
         """Return a chunk that ends after its first `slices`; itself where that is all of it."""

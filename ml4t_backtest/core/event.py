@@ -5,7 +5,7 @@ An event is made for every bar of a run, so it is little more than a row number:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from datetime import datetime
 from functools import cached_property
@@ -162,18 +162,18 @@ class MarketEvent(_Fields):
 
 
 def events(
-    timestamps: Sequence[datetime],
-    symbols: Sequence[str],
-    signals: Sequence[Mapping[str, Any]],
-    context: Mapping[str, Any],
+    timestamps: Iterable[datetime],
+    symbols: Iterable[str],
+    signals: Iterable[Mapping[str, Any]],
+    contexts: Iterable[Mapping[str, Any]],
     columns: EventColumns,
-    first: int,
 ) -> Iterator[MarketEvent]:
-    """Yield one event per bar, whose rows of the columns begin with `first`; they share the context.
+    """Yield one event per bar of the columns, each made when it is asked for.
 
     An object that is filled first and frozen then is made four times as fast as one that was never open.
     """
-    for row, (timestamp, symbol, known) in enumerate(zip(timestamps, symbols, signals, strict=True), first):
+    shown = zip(timestamps, symbols, signals, contexts, strict=True)
+    for row, (timestamp, symbol, known, context) in enumerate(shown):
         event = _Fields()
         event.timestamp = timestamp
         event.symbol = symbol

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from ml4t_backtest.core.chunk import Chunk, Floats, Integers
+from ml4t_backtest.core.chunk import Chunk, Flags, Floats, Integers
 from ml4t_backtest.core.orders import NO_ROW
 
 _NEVER = -1
@@ -25,12 +25,9 @@ class Market:
         ids: Symbol -> id.
         in_order: Whether ids are in the order of the symbols.
         chunk: Chunk being walked through.
-        started: Whether a slice has begun.
-        index: Current slice of the chunk.
-        timestamp: Its instant; of the last slice once the data has ended.
-        session: Its session, days since 1970.
-        sessions: Number of sessions begun.
-        session_begins: Whether the current slice is the first of its session.
+        started: Whether a chunk was entered.
+        index: Current slice of the chunk; the last one that was lived once the data has ended.
+        first_of_session: Per slice of the chunk, whether it is the first of its session.
         is_complete: Whether every symbol has a bar in every slice of the chunk.
         first_row: Number of rows of all chunks before, so that rows can be counted over the run.
     """
@@ -42,10 +39,7 @@ class Market:
         self.chunk: Chunk
         self.started = False
         self.index = 0
-        self.timestamp = 0
-        self.session = 0
-        self.sessions = 0
-        self.session_begins = False
+        self.first_of_session: Flags = np.empty(0, dtype=np.bool_)
         self.is_complete = False
         self.first_row = 0
         self._at_open = False
@@ -91,30 +85,40 @@ class Market:
 
     def enter(self, chunk: Chunk, first_row: int) -> None:
         """Go to a new chunk."""
+        before, sessions = chunk.sessions.item(0) - 1, 0
         if self.started:
             self._take_prices()
             self._count_sessions()
+            before, sessions = self.session, self.sessions
         self.chunk = chunk
         self.first_row = first_row
         self.is_complete = chunk.width == len(self.symbols)
         self.index, self._at_open = 0, True
         self._closes_taken, self._opens_taken, self._sessions_counted, self._rows_known_of = 0, -1, 0, -1
         self._rows[:] = NO_ROW
-        changes = np.diff(chunk.sessions, prepend=self.session if self.started else chunk.sessions[0] - 1) != 0
-        self._session_numbers = self.sessions + np.cumsum(changes)
+        self.first_of_session = np.diff(chunk.sessions, prepend=before) != 0
+        self._session_numbers = sessions + np.cumsum(self.first_of_session)
+        self.started = True
 
     def move_to(self, index: int) -> None:
         """Go to slice `index` of the chunk; its prices are not marks yet."""
-        chunk = self.chunk
-        session = chunk.days[index]
-        self.session_begins = session != self.session or not self.started
-        if self.session_begins:
-            self.sessions += 1
-            self.session = session
-            self.started = True
         self.index = index
-        self.timestamp = chunk.instants[index]
         self._at_open = True
+
+    @property
+    def timestamp(self) -> int:
+        """Instant of the current slice; 0 before the first."""
+        return self.chunk.instants[self.index] if self.started else 0
+
+    @property
+    def session(self) -> int:
+        """Session of the current slice, days since 1970."""
+        return self.chunk.days[self.index]
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions begun."""
+        return self._session_numbers.item(self.index)
 
     def take_opens(self) -> None:
         """Make the opens of the current slice the last prices, so that what opens on credit is measured by them."""

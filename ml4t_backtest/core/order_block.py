@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.chunk import Flags, Floats, Integers
 from ml4t_backtest.core.orders import Order
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True, eq=False)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.chunk import Flags, Floats, Integers
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.order_block import Flags, OrderBlock
+from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import (
     AT_MARKET,
     NO_ROW,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml4t_backtest.core.chunk import Floats, Integers
+from ml4t_backtest.core.chunk import Flags, Floats, Integers
 from ml4t_backtest.core.market import Market
-from ml4t_backtest.core.order_block import Flags, OrderBlock
+from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import NO_ROW
 from ml4t_backtest.execution.accounts import Account, Outlook
 from ml4t_backtest.execution.cost_columns import most_cost

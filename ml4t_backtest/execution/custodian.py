@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ml4t_backtest.core.choices import is_number
 from ml4t_backtest.core.fill import SplitEvent
 from ml4t_backtest.core.market import Market
@@ -76,6 +78,28 @@ class Custodian:
         self._ids = ids
         self._next_action = 0
         self._accrued_to: int | None = None
+        self._accrues = account.borrow_rate > 0.0 or custody.interest_rate != 0.0
+        # Per slice of the chunk, whether anything here may happen in it.
+        self._due: list[bool] = []
+
+    def enter(self, first: int) -> None:
+        """Find out in which slices of the chunk that the market has entered there may be something to do.
+
+        Args:
+            first: First slice that is traded.
+        """
+        market, custody = self._market, self._custody
+        stamps = market.chunk.timestamps
+        # Where every symbol has a bar in every slice, none goes without one until it is settled.
+        by_session = self._accrues or not market.is_complete
+        due = market.first_of_session.copy() if by_session else np.zeros(len(stamps), dtype=np.bool_)
+        due[first : first + 1] = True
+        instants = [action.instant for action in custody.actions[self._next_action :]]
+        after = np.searchsorted(stamps, instants, side="right")
+        due[after[after < len(stamps)]] = True
+        if custody.delistings:
+            due[stamps >= min(end.instant for end in custody.delistings.values())] = True
+        self._due = due.tolist()
 
     def apply_actions(self) -> None:
         """Step 0: apply corporate actions whose ex-date opened before this slice closes."""
@@ -86,10 +110,8 @@ class Custodian:
 
     @property
     def is_due(self) -> bool:
-        """Whether step 0 has something to do: a corporate action, or the fees of a new session."""
-        actions = self._custody.actions
-        acts = self._next_action < len(actions) and actions[self._next_action].instant < self._market.timestamp
-        return acts or self._accrued_to != self._market.session
+        """Whether anything here may happen in this slice: a corporate action, fees of a new session, a symbol's end."""
+        return self._due[self._market.index]
 
     def accrue(self) -> None:
         """Step 0: charge borrow fees and pay interest for the calendar days since the last traded session."""
@@ -112,8 +134,7 @@ class Custodian:
 
         Sessions without a bar grow with each session only, so that its first slice is where they reach the limit.
         """
-        if not self._custody.delistings and (self._market.is_complete or not self._market.session_begins):
-            # Where every symbol has a bar in every slice, none has gone without one.
+        if not self.is_due:
             return
         for symbol_id in self._ledger.held():
             ended = (self._custody.delistings or {}).get(self._market.symbols[symbol_id])

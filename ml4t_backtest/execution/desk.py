@@ -166,12 +166,15 @@ class Desk:
         self._screening = screening_of(profile, market, ledger, self.book, rules.costs.commission)
         self._watches = account.allows_short or self._guard.watches_equity
 
+    def enter(self, first: int) -> None:
+        """Prepare for the chunk that the market has entered; slice `first` is the first one traded."""
+        self._custodian.enter(first)
+
     def live(self) -> bool:
         """Steps 0 to 3. Return whether the account still lives."""
-        if not (self._watches or self.book or self._custodian.is_due or self._ledger.is_overdrawn):
+        if not (self._watches or self._custodian.is_due or self.book or self._ledger.is_overdrawn):
             # Nothing is ordered and nothing falls due: what is held follows the market.
             self._market.take_marks()
-            self._custodian.after_close()
             return True
         self.before_open()
         self.trade()

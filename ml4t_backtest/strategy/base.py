@@ -30,7 +30,7 @@ from ml4t_backtest.core.views import FillView, OrderView
 from ml4t_backtest.errors import StrategyError
 from ml4t_backtest.portfolio.view import PortfolioView
 from ml4t_backtest.strategy import arguments, sizing
-from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.events import events_of_slice
 from ml4t_backtest.strategy.history import History
 from ml4t_backtest.strategy.outbox import NotRunning, Outbox
 
@@ -355,8 +355,7 @@ class Strategy:
 
     def iter_events(self, asset_batch: pl.DataFrame, context: Mapping[str, Any]) -> Iterator[MarketEvent]:
         """Return the bars of a batch as events, in symbol order."""
-        reader = EventReader(asset_batch, self._signal_columns, self._indicator_columns)
-        return reader.events(0, asset_batch.height, context)
+        return events_of_slice(asset_batch, context, self._signal_columns, self._indicator_columns)
 
     def _trade(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from ml4t_backtest.core.orders import Order
 from ml4t_backtest.core.views import FillView, OrderView
 from ml4t_backtest.errors import StrategyError
 from ml4t_backtest.strategy.base import Strategy, callback_mode
-from ml4t_backtest.strategy.events import EventReader
+from ml4t_backtest.strategy.events import events_of_chunk
 from ml4t_backtest.strategy.outbox import Outbox
 
 Decider = Callable[[int], None]
@@ -64,28 +65,41 @@ class Calls:
         self._call(lambda: self._strategy.on_warm_up(stamp, batch, context))
         self._refuse_orders(f"at {stamp:%Y-%m-%d %H:%M}, before the first traded slice")
 
-    def decider(self, chunk: Chunk) -> Decider:
-        """Return what hands a slice of the chunk to the strategy: whole, or one event per symbol in symbol order."""
-        if self._mode == "batch":
-            return lambda index: self._decide_on_batch(chunk, index)
-        reader = EventReader(chunk.frame, self._signals, self._indicators)
-        return lambda index: self._decide_on_events(chunk, index, reader)
+    def decider(self, chunk: Chunk, first: int) -> Decider:
+        """Return what hands a slice to the strategy: whole, or one event per symbol in symbol order.
 
-    def _decide_on_batch(self, chunk: Chunk, index: int) -> None:
-        try:
-            self._strategy.on_timestamp_batch(chunk.moments[index], chunk.batch(index), chunk.context_at(index))
-        except _RAISED as error:
-            raise self._error(error) from error
+        Args:
+            chunk: What the slices belong to.
+            first: The first of them that is handed over; the others follow, each once, in order.
+        """
+        return self._decider_of_slices(chunk) if self._mode == "batch" else self._decider_of_events(chunk, first)
 
-    def _decide_on_events(self, chunk: Chunk, index: int, reader: EventReader) -> None:
-        first, last = chunk.first_rows[index], chunk.first_rows[index + 1]
-        event: MarketEvent | None = None
-        on_market_data = self._strategy.on_market_data
-        try:
-            for event in reader.events(first, last, chunk.context_at(index), chunk.moments[index]):
-                on_market_data(event)
-        except _RAISED as error:
-            raise self._error(error, None if event is None else event.symbol) from error
+    def _decider_of_slices(self, chunk: Chunk) -> Decider:
+        strategy, moments, batch, context_at = self._strategy, chunk.moments, chunk.batch, chunk.context_at
+
+        def decide(index: int) -> None:
+            try:
+                strategy.on_timestamp_batch(moments[index], batch(index), context_at(index))
+            except _RAISED as error:
+                raise self._error(error) from error
+
+        return decide
+
+    def _decider_of_events(self, chunk: Chunk, first: int) -> Decider:
+        strategy, widths = self._strategy, chunk.widths
+        events = events_of_chunk(chunk, first, self._signals, self._indicators)
+
+        def decide(index: int) -> None:
+            event: MarketEvent | None = None
+            # Looked up anew for each slice: a strategy may replace it, whatever belongs to one chunk.
+            on_market_data = strategy.on_market_data
+            try:
+                for event in islice(events, widths[index]):
+                    on_market_data(event)
+            except _RAISED as error:
+                raise self._error(error, None if event is None else event.symbol) from error
+
+        return decide
 
     def _call(self, callback: Callable[[], None]) -> None:
         try:

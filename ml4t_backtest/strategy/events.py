@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
+from ml4t_backtest.core.chunk import Chunk
 from ml4t_backtest.core.event import EventColumns, MarketEvent, events
 
 _DATA = ("open", "high", "low", "close", "volume")
 # So many rows become Python values at once: quick, and never more than a few megabytes.
 _ROWS_AT_ONCE = 20_000
+_NO_CONTEXT: Mapping[str, Any] = MappingProxyType({})
 
 
-class EventReader:
-    """Makes events from rows; columns become Python values some thousand rows at a time."""
+def events_of_slice(
+    rows: pl.DataFrame, context: Mapping[str, Any], signals: Sequence[str], indicators: Sequence[str]
+) -> Iterator[MarketEvent]:
+    """Yield the events of a slice; they share a context none can change.
 
-    def __init__(self, frame: pl.DataFrame, signals: Sequence[str], indicators: Sequence[str]) -> None:
-        """Choose what is shown.
+    Args:
+        rows: Bars of the slice.
+        context: Context name -> value.
+        signals: Signal columns; NAME_is_new comes along where the rows have it.
+        indicators: Indicator columns.
+    """
+    shared = repeat(MappingProxyType(context), rows.height)
+    return _events(rows, rows["timestamp"].to_list(), shared, signals, indicators)
 
-        Args:
-            frame: Bars of one or more slices.
-            signals: Signal columns; NAME_is_new comes along where the frame has it.
-            indicators: Indicator columns.
-        """
-        self._frame = frame
-        self._shown = [column for name in signals for column in (name, f"{name}_is_new") if column in frame.columns]
-        self._indicators = list(indicators)
-        self._first = self._last = 0
 
-    def events(
-        self, first: int, last: int, context: Mapping[str, Any], timestamp: datetime | None = None
-    ) -> Iterator[MarketEvent]:
-        """Yield the events of rows `first` up to `last`; they share a context none can change.
+def events_of_chunk(
+    chunk: Chunk, first: int, signals: Sequence[str], indicators: Sequence[str]
+) -> Iterator[MarketEvent]:
+    """Yield the events of the slices of a chunk one after the other, from slice `first` on.
 
-        Args:
-            first: First row.
-            last: Row after the last one.
-            context: Context name -> value.
-            timestamp: Of all of them, where that is known already; None to read it.
-        """
-        if not self._first <= first <= last <= self._last:
-            self._read(first, max(last, first + _ROWS_AT_ONCE))
-        rows = slice(first - self._first, last - self._first)
-        stamps = self._frame["timestamp"][first:last].to_list() if timestamp is None else [timestamp] * (last - first)
-        return events(
-            stamps, self._symbols[rows], self._signals[rows], MappingProxyType(context), self._columns, rows.start
-        )
+    Columns become Python values some thousand rows at a time.
+    """
+    while first < chunk.num_slices:
+        last = bisect_left(chunk.first_rows, chunk.first_rows[first] + _ROWS_AT_ONCE, first + 1, chunk.num_slices)
+        widths = chunk.widths[first:last]
+        moments = chain.from_iterable(map(repeat, chunk.moments[first:last], widths))
+        contexts: Iterable[Mapping[str, Any]]
+        if chunk.context is None:
+            contexts = repeat(_NO_CONTEXT, sum(widths))
+        else:
+            contexts = chain.from_iterable(map(repeat, map(MappingProxyType, chunk.context[first:last]), widths))
+        rows = chunk.frame.slice(chunk.first_rows[first], sum(widths))
+        yield from _events(rows, moments, contexts, signals, indicators)
+        first = last
 
-    def _read(self, first: int, last: int) -> None:
-        rows = self._frame.slice(first, last - first)
-        self._first, self._last = first, first + rows.height
-        self._symbols = rows["symbol"].to_list()
-        self._signals = _by_row(rows, self._shown)
-        self._columns = EventColumns(rows.select(*_DATA, *self._indicators), self._indicators)
+
+def _events(
+    rows: pl.DataFrame,
+    moments: Iterable[datetime],
+    contexts: Iterable[Mapping[str, Any]],
+    signals: Sequence[str],
+    indicators: Sequence[str],
+) -> Iterator[MarketEvent]:
+    shown = [column for name in signals for column in (name, f"{name}_is_new") if column in rows.columns]
+    columns = EventColumns(rows.select(*_DATA, *indicators), indicators)
+    return events(moments, rows["symbol"].to_list(), _by_row(rows, shown), contexts, columns)
 
 
 def _by_row(bars: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:

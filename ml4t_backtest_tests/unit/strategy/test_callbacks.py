@@ -289,6 +289,42 @@ def test_iter_events_gives_the_events_of_the_other_mode() -> None:
     assert len(made) == 7
 
 
+class TurnsBySymbol(Strategy):
+    """Looks at slices in another way from the second one on."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_market_data(self, event: MarketEvent) -> None:
+        self.seen.append(f"first {event.symbol} {event.close:g}")
+        self.on_market_data = self.later  # type: ignore[method-assign]
+
+    def later(self, event: MarketEvent) -> None:
+        self.seen.append(f"later {event.symbol} {event.close:g}")
+
+
+class TurnsBySlice(Strategy):
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
+        self.seen.append(f"first {asset_batch['close'].to_list()}")
+        self.on_timestamp_batch = self.later  # type: ignore[method-assign]
+
+    def later(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
+        self.seen.append(f"later {asset_batch['close'].to_list()}")
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_a_callback_that_is_exchanged_counts_from_the_next_slice_on_whatever_the_chunk(chunk: int) -> None:
+    by_symbol, by_slice = TurnsBySymbol(), TurnsBySlice()
+    run_on(feed(chunk=chunk), by_symbol)
+    run_on(feed(chunk=chunk), by_slice)
+    later = ["later A 11", "later B 21", "later A 12", "later A 13", "later B 23"]
+    assert by_symbol.seen == ["first A 10", "first B 20", *later]
+    assert by_slice.seen == ["first [10.0, 20.0]", "later [11.0, 21.0]", "later [12.0]", "later [13.0, 23.0]"]
+
+
 def test_batch_carries_signals_indicators_and_nothing_later_than_its_slice() -> None:
     seen: list[pl.DataFrame] = []
 
