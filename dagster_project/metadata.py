@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import polars as pl
 
+from ml4t_backtest.pipeline.column_lineage import Lineage
 from ml4t_backtest.pipeline.pages import preview, run_pages
 
 if TYPE_CHECKING:
@@ -24,23 +25,28 @@ _KEY_NUMBERS = ("total_return", "sharpe_ratio", "max_drawdown", "num_trades", "t
 Metadata = dict[str, Any]
 
 
-def tables_metadata(tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFrameSchema]) -> Metadata:
-    """Return row count, columns and previews of one or several tables; the columns are those of the first."""
-    first = next(iter(tables))
+def tables_metadata(
+    tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFrameSchema], lineage: Lineage | None = None
+) -> Metadata:
+    """Return row count, columns, where those come from, and previews of one or several tables."""
+    columns: dict[str, dg.TableColumn] = {}
+    for name, frame in tables.items():
+        columns = _columns(frame, schemas[name]) | columns
     previews = {
         "preview" if len(tables) == 1 else f"preview of {name}": dg.MetadataValue.md(preview(frame))
         for name, frame in tables.items()
     }
     return {
         "dagster/row_count": sum(frame.height for frame in tables.values()),
-        "dagster/column_schema": _table_schema(tables[first], schemas[first]),
+        "dagster/column_schema": dg.TableSchema([*columns.values()]),
+        **({"dagster/column_lineage": _lineage(lineage)} if lineage else {}),
         **previews,
     }
 
 
-def table_metadata(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> Metadata:
-    """Return row count, columns and a preview of a table."""
-    return tables_metadata({"table": frame}, {"table": schema})
+def table_metadata(frame: pl.DataFrame, schema: pa.DataFrameSchema, lineage: Lineage | None = None) -> Metadata:
+    """Return row count, columns, where those come from, and a preview of a table."""
+    return tables_metadata({"table": frame}, {"table": schema}, lineage)
 
 
 def run_metadata(result: BacktestResult, benchmark: str | None = None) -> Metadata:
@@ -49,8 +55,14 @@ def run_metadata(result: BacktestResult, benchmark: str | None = None) -> Metada
     return {**pages, **{name: result.metrics[name] for name in _KEY_NUMBERS if result.metrics[name] is not None}}
 
 
-def _table_schema(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> dg.TableSchema:
-    return dg.TableSchema([_column(name, dtype, schema.columns.get(name)) for name, dtype in frame.schema.items()])
+def _columns(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> dict[str, dg.TableColumn]:
+    return {name: _column(name, dtype, schema.columns.get(name)) for name, dtype in frame.schema.items()}
+
+
+def _lineage(lineage: Lineage) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {name: [dg.TableColumnDep(asset, column) for asset, column in origins] for name, origins in lineage.items()}
+    )
 
 
 def _column(name: str, dtype: pl.DataType, column: pa.Column | None) -> dg.TableColumn:

@@ -62,8 +62,8 @@ from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Viola
 if TYPE_CHECKING:
     import pandera.polars as pa
 
-RawKind = Literal["prices", "signals", "context", "corporate_actions"]
-RAW_KINDS: tuple[RawKind, ...] = ("prices", "signals", "context", "corporate_actions")
+RawKind = Literal["prices", "signals", "context", "corporate_actions", "universe"]
+RAW_KINDS: tuple[RawKind, ...] = ("prices", "signals", "context", "corporate_actions", "universe")
 Tables = Mapping[str, pl.DataFrame]
 ValueSection = SignalSource | ContextSource
 PREPARED = "prepared"
@@ -186,10 +186,8 @@ def read_dataset(dataset: DatasetConfig, workplace: Workplace) -> LoadedTables:
 
 
 def source_paths(dataset: DatasetConfig, kind: RawKind) -> dict[str, str]:
-    """Return where the sources of a kind lie, by the names that their tables have; the universe comes with prices."""
-    wanted = {"prices": ("prices", "universe")}.get(kind)
-    named = all_source_paths(dataset)
-    return {name: path for name, path in named.items() if (name in wanted if wanted else name.startswith(kind))}
+    """Return where the sources of a kind lie, by the names that their tables have."""
+    return {name: path for name, path in all_source_paths(dataset).items() if name.startswith(kind)}
 
 
 def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]:
@@ -201,19 +199,17 @@ def raw_tables(dataset: DatasetConfig, kind: RawKind) -> dict[str, pl.DataFrame]
 
     Returns:
         Table name -> rows. Signals and context have one table per source (`signals_0`, ...); a data set without any
-        has none. Prices come with the universe, where there is one.
+        has none.
     """
     _refuse_mixed_zones(dataset, (kind,))
     if kind == "prices":
         wanted = [*schemas.BAR_COLUMNS, *dataset.prices.indicators]
-        prices = _read(dataset, dataset.prices.path, dataset.prices.columns, wanted, kind)
-        return {"prices": prices, **_raw_universe(dataset)}
-    if kind == "corporate_actions":
-        source = dataset.corporate_actions
+        return {kind: _read(dataset, dataset.prices.path, dataset.prices.columns, wanted, kind)}
+    if kind in ("corporate_actions", "universe"):
+        source = dataset.universe if kind == "universe" else dataset.corporate_actions
         if source is None:
             return {}
-        wanted = list(schemas.corporate_actions_schema().columns)
-        return {kind: _read(dataset, source.path, source.columns, wanted, kind)}
+        return {kind: _read(dataset, source.path, source.columns, list(_schema_of(kind).columns), kind)}
     return {
         f"{kind}_{number}": _read(dataset, source.path, source.columns, _value_columns(source), kind, _known_at(source))
         for number, source in enumerate(_sources(dataset, kind))
@@ -241,13 +237,15 @@ def validated_tables(dataset: DatasetConfig, kind: RawKind, raw: Tables) -> dict
         form = dataset.prices.form
         prices = load_prices(raw["prices"], clock, indicators=dataset.prices.indicators, file=file, form=form)
         validate(prices, schemas.prices_schema(allow_nonpositive=form.allow_nonpositive), file=file)
-        return {"prices": prices, **_validated_universe(dataset, raw)}
+        return {kind: prices}
     if kind == "corporate_actions":
         source = dataset.corporate_actions
         actions = load_corporate_actions(raw.get(kind))
         file_of_actions = None if source is None else dataset.resolve(source.path)
         validate(actions, schemas.corporate_actions_schema(), file=file_of_actions, allow_empty=True)
         return {kind: actions}
+    if kind == "universe":
+        return _validated_universe(dataset, raw)
     return {
         f"{kind}_{number}": _validated_values(dataset, kind, source, raw[f"{kind}_{number}"])
         for number, source in enumerate(_sources(dataset, kind))
@@ -263,7 +261,7 @@ def prepare_validated(dataset: DatasetConfig, validated: Mapping[RawKind, Tables
         [(spec, LoadedRows.of(rows)) for spec, rows in signals],
         _loaded(dataset, "context", validated["context"]),
         validated["corporate_actions"]["corporate_actions"],
-        prices["universe"] if dataset.universe else None,
+        validated["universe"]["universe"] if dataset.universe else None,
         all_source_paths(dataset),
         _scan_findings(dataset),
     )
@@ -378,14 +376,6 @@ def _zones(dataset: DatasetConfig, kinds: Sequence[RawKind]) -> Iterator[Written
         for source in _sources(dataset, kind) if kind in ("signals", "context") else ():
             columns = _columns(getattr(source, "columns", {}))
             yield from zones_of(dataset.resolve(source.path), columns, kind, by_day=source.frequency == "1d")
-
-
-def _raw_universe(dataset: DatasetConfig) -> dict[str, pl.DataFrame]:
-    source = dataset.universe
-    if source is None:
-        return {}
-    wanted = list(schemas.universe_schema().columns)
-    return {"universe": _read(dataset, source.path, source.columns, wanted, "universe")}
 
 
 def _validated_universe(dataset: DatasetConfig, raw: Tables) -> dict[str, pl.DataFrame]:

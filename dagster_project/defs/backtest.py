@@ -17,6 +17,7 @@ from ml4t_backtest.core.schemas import result_schemas
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.checks import Outcome
+from ml4t_backtest.pipeline.column_lineage import run_lineage
 from ml4t_backtest.pipeline.output_checks import look_ahead_outcome, run_drift, traded
 from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
 from ml4t_backtest.pipeline.published_run import RUN_TABLES, made_from, record_run, result_of, run_tables
@@ -67,13 +68,13 @@ def backtest(context: dg.AssetExecutionContext, store: Store) -> Events:
     if found is None:
         with step_failures():
             record_run(store.shelf.root, config, result, prepared)
-    pictures = run_metadata(result, config.reporting.benchmark)
+    pictures, lineage = run_metadata(result, config.reporting.benchmark), run_lineage(config.dataset, records)
     for name, frame in records.items():
         shown = pictures if name in _PICTURED else {}
         yield dg.MaterializeResult(
             asset_key=name,
             value=frame,
-            metadata={**shown, **table_metadata(frame, schemas[name]), INPUTS: inputs},
+            metadata={**shown, **table_metadata(frame, schemas[name], lineage[name]), INPUTS: inputs},
             data_version=_version(name, inputs),
         )
 
@@ -94,7 +95,7 @@ def _outcomes(
     return [
         look_ahead_outcome(config, prepared, result) if is_new else ahead,
         run_drift(None if before is None else before.row(0, named=True), row),
-        traded(result.trades),
+        traded(config, result.trades),
     ]
 
 

@@ -11,6 +11,7 @@ from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.pipeline.asset_shelf import Tables
 from ml4t_backtest.pipeline.checks import rule_outcomes
+from ml4t_backtest.pipeline.column_lineage import prepared_lineage
 from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, level_outcomes
 from ml4t_backtest.pipeline.partition_names import dataset_of
 from ml4t_backtest.pipeline.stage_tables import prepared_from, prepared_schemas, stage_inputs
@@ -36,6 +37,7 @@ def prepared_data(
     validated_signals: Tables,
     validated_context: Tables,
     validated_corporate_actions: Tables,
+    validated_universe: Tables,
 ) -> Events:
     """Join validated tables on when each row became known."""
     dataset = dataset_of(context.partition_key)
@@ -44,6 +46,7 @@ def prepared_data(
         "signals": validated_signals,
         "context": validated_context,
         "corporate_actions": validated_corporate_actions,
+        "universe": validated_universe,
     }
     inputs = stage_inputs(dataset, validated)
     found = unchanged(context, store, PREPARED_TABLES, inputs)
@@ -53,7 +56,7 @@ def prepared_data(
         prepared = yield from guarded(lambda: prepare_validated(dataset, validated), asset_of)
     else:
         prepared = prepared_from(dataset, found)
-    tables, schemas = prepared.tables(), prepared_schemas(dataset)
+    tables, schemas, lineage = prepared.tables(), prepared_schemas(dataset), prepared_lineage(dataset)
     for name, frame in tables.items():
         yield from recorded(rule_outcomes(name, [], frame.height))
     source_rows = sum(frame.height for each in validated.values() for frame in each.values())
@@ -65,6 +68,6 @@ def prepared_data(
         yield dg.MaterializeResult(
             asset_key=name,
             value=frame,
-            metadata={**table_metadata(frame, schemas[name]), INPUTS: inputs},
+            metadata={**table_metadata(frame, schemas[name], lineage[name]), INPUTS: inputs},
             data_version=dg.DataVersion(content_hash({name: frame})),
         )

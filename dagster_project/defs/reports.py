@@ -12,6 +12,7 @@ from dagster_project.metadata import run_metadata, table_metadata
 from dagster_project.partitions import CONFIGS
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.pipeline.asset_shelf import Document
+from ml4t_backtest.pipeline.column_lineage import comparison_lineage
 from ml4t_backtest.pipeline.pages import markdown_table
 from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
 from ml4t_backtest.pipeline.published_run import RUN_TABLES, bars_of, published_run
@@ -52,7 +53,7 @@ def comparison_report(backtest_run: Mapping[str, pl.DataFrame]) -> Events:
         value=table,
         metadata={
             "runs": dg.MetadataValue.md(markdown_table(*comparison_page(table))),
-            **table_metadata(table, comparison_schema()),
+            **table_metadata(table, comparison_schema(), comparison_lineage(table.columns)),
         },
         data_version=dg.DataVersion(content_hash({"runs": table})),
     )

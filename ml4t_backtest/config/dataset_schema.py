@@ -220,6 +220,12 @@ class DatasetConfig(Section):
         default="close",
         description="When the strategy decides on a bar: at its close or at the next session's open.",
     )
+    max_sessions_behind: int | None = Field(
+        default=None,
+        ge=0,
+        description="Sessions that may have closed after the newest bar before the pipeline warns that the data is "
+        "not fresh; 0 wants the last one that closed. null: not asked, for data that is not continued.",
+    )
     prices: PriceSource = Field(description="Price bars.")
     signals: tuple[SignalSource, ...] = Field(default=(), description="Model outputs per symbol.")
     indicators: Indicators = Field(

@@ -184,6 +184,9 @@ class ReportingSection(Section):
         default=None,
         description="Context column that holds the level of an index to compare with. null: none.",
     )
+    allow_no_trades: bool = Field(
+        default=False, description="Whether a run without a trade is fine; the pipeline warns of one otherwise."
+    )
 
 
 class BacktestConfig(Section):

@@ -22,6 +22,7 @@ _EVERYWHERE = {
 }
 _FOUND = "what is no error but may fool somebody, with counts and examples"
 _DOMAIN = {
+    "validated_prices": {"fresh": "the newest bar is as young as max_sessions_behind of the data set asks"},
     "asset_data": {
         "signal_timing": "no signal is shown before it was known",
         "standard": f"level standard finds nothing doubtful: {_FOUND}",
@@ -48,9 +49,9 @@ _CHECK_OF_CODE = (
     (MIXED_VERSIONS, "one_data_version"),
 )
 # Not asked of a table by its schema, but by functions of `output_checks`.
-_ASKED_APART = {"standard", "paranoid", "findings", "drift", "no_look_ahead", "traded"}
+_ASKED_APART = {"fresh", "standard", "paranoid", "findings", "drift", "no_look_ahead", "traded"}
 # Worth knowing, but no reason to keep a result back.
-_WARNINGS = {"one_data_version", "standard", "paranoid", "findings", "drift", "traded"}
+_WARNINGS = {"one_data_version", "fresh", "standard", "paranoid", "findings", "drift", "traded"}
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
-"""When a data set is due again: after each close of its exchange, by its own calendar."""
+"""When a data set is due again, and how far it is behind: by the closes of its exchange's own calendar."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from ml4t_backtest.data.calendar import TradingCalendar
 
 _LOOKED_BACK = timedelta(days=14)
+_DELAY = timedelta(minutes=30)
 
 
-def last_closed_session(calendar: str, now: datetime, delay: timedelta = timedelta(minutes=30)) -> date | None:
+def last_closed_session(calendar: str, now: datetime, delay: timedelta = _DELAY) -> date | None:
     """Return the last session whose close is at least `delay` ago; None where there was none for two weeks.
 
     Args:
@@ -26,3 +27,17 @@ def last_closed_session(calendar: str, now: datetime, delay: timedelta = timedel
     )
     found: date | None = done["session"][-1] if done.height else None
     return found
+
+
+def sessions_behind(calendar: str, newest: datetime, now: datetime, delay: timedelta = _DELAY) -> int:
+    """Return how many sessions closed after the newest bar, at least `delay` ago.
+
+    Args:
+        calendar: Exchange calendar.
+        newest: When the newest bar was complete.
+        now: Time-zone-aware.
+        delay: How long after the close the source is expected to be complete.
+    """
+    first, last = newest.astimezone(UTC).date(), now.astimezone(UTC).date()
+    closes = TradingCalendar(calendar, first, max(first, last)).sessions["close"]
+    return int(((closes > newest) & (closes <= now - delay)).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -14,6 +15,7 @@ from ml4t_backtest.data.data_quality import FindingCode, count_found, summarize
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import PreparedData
 from ml4t_backtest.pipeline.checks import Outcome
+from ml4t_backtest.pipeline.due import sessions_behind
 from ml4t_backtest.reporting.formats import count, percent
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.runner import run_prepared
@@ -51,6 +53,27 @@ def findings_outcome(asset: str, check: str, found: pl.DataFrame, rows: int) -> 
     return Outcome(asset, check, doubtful.is_empty(), text=text, rows=rows, violations=count_found(doubtful))
 
 
+def freshness_outcome(dataset: DatasetConfig, prices: pl.DataFrame, now: datetime) -> Outcome:
+    """Return whether the newest bar is as young as a data set asks.
+
+    Args:
+        dataset: The data set.
+        prices: Its validated bars.
+        now: Time-zone-aware.
+    """
+    asset, rows, newest = "validated_prices", prices.height, prices["timestamp"].max()
+    allowed = dataset.max_sessions_behind
+    if allowed is None or not isinstance(newest, datetime):
+        return Outcome(asset, "fresh", True, text="not asked: the data set sets no max_sessions_behind", rows=rows)
+    behind = sessions_behind(dataset.calendar, newest, now)
+    text = f"{count(behind)} sessions of {dataset.calendar} closed after the newest bar, {newest.isoformat()}"
+    if behind <= allowed:
+        return Outcome(asset, "fresh", True, text=text, rows=rows)
+    return Outcome(
+        asset, "fresh", False, text=f"{text}; max_sessions_behind is {allowed}", rows=rows, violations=behind
+    )
+
+
 def bars_drift(before: pl.DataFrame | None, now: pl.DataFrame) -> Outcome:
     """Return whether bars that were prepared before are gone now."""
     if before is None:
@@ -86,10 +109,11 @@ def run_drift(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Outco
     return Outcome("backtest_run", "drift", not drifted, text=text, rows=1, violations=int(drifted))
 
 
-def traded(trades: pl.DataFrame) -> Outcome:
-    """Return whether there are trades."""
+def traded(config: BacktestConfig, trades: pl.DataFrame) -> Outcome:
+    """Return whether there are trades, or none are allowed for."""
     text = "no trades: nothing was bought or sold" if trades.is_empty() else ""
-    return Outcome("trades", "traded", not trades.is_empty(), text=text, rows=trades.height)
+    passed = config.reporting.allow_no_trades or not trades.is_empty()
+    return Outcome("trades", "traded", passed, text=text, rows=trades.height)
 
 
 def look_ahead_outcome(config: BacktestConfig, prepared: PreparedData, result: BacktestResult) -> Outcome:

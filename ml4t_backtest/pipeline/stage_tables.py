@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandera.polars as pa
 import polars as pl
@@ -14,7 +14,9 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.data.content_hash import content_hash
 from ml4t_backtest.data.prepared import PreparedData
 from ml4t_backtest.data.provenance import code_hash, source_hash
+from ml4t_backtest.data.validation import find_violations
 from ml4t_backtest.dataset_stages import RawKind, Tables, source_paths
+from ml4t_backtest.errors import Violation
 
 Hashes = dict[str, str]
 
@@ -51,7 +53,11 @@ def prepared_from(dataset: DatasetConfig, tables: Mapping[str, pl.DataFrame]) ->
 def prepared_schemas(dataset: DatasetConfig) -> dict[str, pa.DataFrameSchema]:
     """Return the schemas of the prepared tables of a data set."""
     return {
-        "asset_data": schemas.asset_data_schema(dataset.signal_names, dataset.indicator_names),
+        "asset_data": schemas.asset_data_schema(
+            dataset.signal_names,
+            dataset.indicator_names,
+            allow_nonpositive=dataset.prices.allow_nonpositive_prices,
+        ),
         "context_data": schemas.context_data_schema(dataset.context_names),
         "corporate_actions": schemas.corporate_actions_schema(),
         "source_quality": schemas.data_quality_schema(),
@@ -78,21 +84,44 @@ def raw_schema(loaded: pa.DataFrameSchema, columns: Sequence[str]) -> pa.DataFra
     )
 
 
+def raw_schemas(dataset: DatasetConfig, kind: RawKind, tables: Tables) -> dict[str, pa.DataFrameSchema]:
+    """Return what can be asked of the sources of a kind before they are loaded, by table."""
+    loaded = loaded_schemas(dataset, kind)
+    return {name: raw_schema(loaded[name], frame.columns) for name, frame in tables.items()}
+
+
+def raw_violations(dataset: DatasetConfig, kind: RawKind, tables: Tables) -> list[Violation]:
+    """Return which of those rules the sources of a kind break; a kind without any source breaks none."""
+    asked = raw_schemas(dataset, kind, tables)
+    may_be_empty = kind == "corporate_actions"
+    found = (
+        find_violations(tables[name], asked[name], allow_empty=may_be_empty) for name in source_paths(dataset, kind)
+    )
+    return [violation for violations in found for violation in violations]
+
+
 def loaded_schemas(dataset: DatasetConfig, kind: RawKind) -> dict[str, pa.DataFrameSchema]:
     """Return the schema of each loaded table of a data set; one without values where it has no such source."""
-    if kind == "prices":
-        universe = {"universe": schemas.universe_schema()} if dataset.universe else {}
-        return {"prices": schemas.prices_schema(), **universe}
-    if kind == "corporate_actions":
-        return {kind: schemas.corporate_actions_schema()}
+    plain: dict[RawKind, Callable[[], pa.DataFrameSchema]] = {
+        "prices": lambda: schemas.prices_schema(allow_nonpositive=dataset.prices.allow_nonpositive_prices),
+        "corporate_actions": schemas.corporate_actions_schema,
+        "universe": schemas.universe_schema,
+    }
+    if kind in plain:
+        return {kind: plain[kind]()}
     sources = dataset.signals if kind == "signals" else dataset.context
     of = schemas.signals_schema if kind == "signals" else schemas.context_schema
     return {f"{kind}_{number}": of(source.names) for number, source in enumerate(sources)} or {kind: of(())}
 
 
-def or_empty(tables: Mapping[str, pl.DataFrame], empty: Mapping[str, pa.DataFrameSchema]) -> dict[str, pl.DataFrame]:
-    """Return the tables, or empty frames of the right columns where a data set has no such source."""
-    return dict(tables) or {name: schemas.empty_frame(schema) for name, schema in empty.items()}
+def or_empty(tables: Tables, asked: Mapping[str, pa.DataFrameSchema]) -> dict[str, pl.DataFrame]:
+    """Return the tables that are asked for, or empty frames of the right columns where a data set has no such source.
+
+    A folder that an older version published may hold more: what is not asked for is an asset of its own today.
+    """
+    if not tables:
+        return {name: schemas.empty_frame(schema) for name, schema in asked.items()}
+    return {name: tables[name] for name in asked}
 
 
 def _made_by(dataset: DatasetConfig) -> Hashes:

@@ -16,7 +16,8 @@ from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.provenance import package_hash
 
 # What a configuration says that no figure depends on.
-_WORDS = {"backtest": ("name", "description"), "reporting": ("report", "benchmark")}
+_WORDS = {"backtest": ("name", "description"), "reporting": ("report", "benchmark", "allow_no_trades")}
+_DATA_WORDS = ("name", "description", "max_sessions_behind")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Trial:
             section: {key: value for key, value in keys.items() if key not in _WORDS.get(section, ())}
             for section, keys in content["config"].items()
         }
-        dataset = {key: value for key, value in content["dataset"].items() if key not in ("name", "description")}
+        dataset = {key: value for key, value in content["dataset"].items() if key not in _DATA_WORDS}
         return hash_of_content({"config": {**told, "data": self._data(told["data"])}, "dataset": dataset})
 
     @cached_property

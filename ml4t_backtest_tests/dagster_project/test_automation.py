@@ -141,9 +141,9 @@ def test_an_unchanged_rerun_computes_nothing(graph: Any, tmp_path: Path, monkeyp
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("this was computed already")
 
-    from dagster_project.defs import prepared, raw, validated
+    from dagster_project.defs import prepared, sources
 
-    for module, name in ((raw, "raw_tables"), (validated, "validated_tables"), (prepared, "prepare_validated")):
+    for module, name in ((sources, "raw_tables"), (sources, "validated_tables"), (prepared, "prepare_validated")):
         monkeypatch.setattr(module, name, refuse)
     monkeypatch.setattr(BacktestEngine, "run", refuse)
     again = run(demo, "prepare_data", "mine", tmp_path, instance)

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from ml4t_backtest.core import schemas
+from ml4t_backtest.data.prepared import PREPARED_TABLES
 from ml4t_backtest.data.storage import current_version
 from ml4t_backtest.errors import AccountingError, ConfigError, CorruptDatasetError, InputsChangedError
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.reproduction import past_runs, reproduce
 
 dg = pytest.importorskip("dagster")
@@ -93,6 +95,38 @@ def test_a_broken_row_is_a_warning_on_the_raw_table(
     checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "raw_prices")}
     assert {name: check.passed for name, check in checks.items()} == {"schema": True, "values": False, "keys": True}
     assert checks["values"].severity == dg.AssetCheckSeverity.WARN
+
+
+def test_bars_that_are_late_are_a_warning_with_the_sessions_they_are_behind(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    dataset = own_data.configs / "datasets" / "mine.yaml"
+    dataset.write_text(dataset.read_text() + "max_sessions_behind: 3\n")
+    instance = dg.DagsterInstance.ephemeral()
+    done = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
+    assert done.success
+    checks = {check.check_name: check for check in evaluations(instance, done.run_id, "validated_prices")}
+    assert (checks["fresh"].passed, checks["fresh"].severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (
+        "closed after the newest bar, 2024-01-12T21:00:00+00:00; max_sessions_behind is 3"
+        in checks["fresh"].description
+    )
+
+
+def test_a_run_without_trades_warns_unless_the_configuration_allows_for_it(
+    own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    (own_data.configs / "hold.py").write_text(
+        "from ml4t_backtest import Strategy\n\n\n"
+        "class Hold(Strategy):\n"
+        "    def on_market_data(self, event):\n"
+        "        pass\n"
+    )
+    demo = load_graph(own_data.configs)
+    assert demo.materialize_all(["hold"], tmp_path).warnings == 1
+    config = own_data.configs / "hold.yaml"
+    config.write_text(config.read_text() + "reporting: {allow_no_trades: true}\n")
+    assert demo.materialize_all(["hold"], tmp_path).warnings == 0
 
 
 def test_a_missing_column_fails_the_schema_check_of_the_raw_table(
@@ -206,14 +240,16 @@ def test_a_configuration_with_its_own_sources_gets_a_data_set_of_its_name(
 
 def test_assets_are_functions(own_data: Any, load_graph: Any, bars: pl.DataFrame, tmp_path: Path) -> None:
     store = load_graph(own_data.configs).resources(tmp_path)["store"]
-    from dagster_project.defs.validated import validated_prices
+    from dagster_project.defs.sources import validated
 
+    (prices,) = (each for each in validated if each.key == dg.AssetKey("validated_prices"))
     context = dg.build_asset_context(partition_key="mine")
-    *checks, published = validated_prices(context, store, {"prices": bars})
+    *checks, published = prices(context, store, {"prices": bars})
     assert [(check.check_name, check.passed) for check in checks] == [
         ("schema", True),
         ("values", True),
         ("keys", True),
+        ("fresh", True),
     ]
     assert published.value["prices"]["timestamp"].dt.date().unique().sort()[0] == date(2024, 1, 8)
     assert published.metadata["dagster/row_count"] == 10
@@ -224,10 +260,11 @@ def test_an_asset_refuses_a_partition_key_that_is_no_name(
     own_data: Any, load_graph: Any, key: str, tmp_path: Path
 ) -> None:
     store = load_graph(own_data.configs).resources(tmp_path)["store"]
-    from dagster_project.defs.raw import raw_prices
+    from dagster_project.defs.sources import raw
 
-    with pytest.raises(ConfigError):
-        list(raw_prices(dg.build_asset_context(partition_key=key), store))
+    for asset in raw:
+        with pytest.raises(ConfigError):
+            list(asset(dg.build_asset_context(partition_key=key), store))
 
 
 def evaluations(instance: Any, run_id: str, asset: str) -> list[Any]:
@@ -257,7 +294,7 @@ def test_indicators_and_universe_of_the_configuration_reach_the_trades(
     assert load_graph(own_data.configs).materialize_all(["hold"], tmp_path).warnings == 1
     store = load_graph(own_data.configs).resources(tmp_path)["store"].shelf
     assert store.read("source_quality", "mine")["what"].to_list() == ["DQ-UNIVERSE"]
-    assert store.read("validated_prices", "mine")["universe"].rows() == [("A", date(2024, 1, 9), date(2024, 1, 10))]
+    assert store.read("validated_universe", "mine")["universe"].rows() == [("A", date(2024, 1, 9), date(2024, 1, 10))]
     of_a = store.read("asset_data", "mine").filter(pl.col("symbol") == "A")
     assert of_a.select("sma_2", "macd_signal", "in_universe").rows() == [
         (None, None, 0.0),
@@ -271,10 +308,30 @@ def test_indicators_and_universe_of_the_configuration_reach_the_trades(
     assert trades.select("decision_sma_2", "entry_sma_2", "entry_in_universe").row(0) == (None, 100.5, 1.0)
 
 
-def test_a_broken_universe_fails_the_check_of_the_prices(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
+def test_a_broken_universe_fails_its_check(own_data: Any, load_graph: Any, tmp_path: Path) -> None:
     with_indicators_and_universe(own_data, "symbol,start,end\nA,2024-01-09,2024-01-08\n")
     instance = dg.DagsterInstance.ephemeral()
     failed = run(load_graph(own_data.configs), "prepare_data", "mine", tmp_path, instance)
     assert not failed.success
-    checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "validated_prices")}
+    checks = {check.check_name: check for check in evaluations(instance, failed.run_id, "validated_universe")}
     assert "E-UNI-RANGE universe: it ends before it starts" in checks["values"].description
+
+
+@pytest.mark.parametrize("made_from", ["the inputs of today", "other inputs"])
+def test_folders_of_a_version_that_kept_the_universe_with_the_prices_are_gone_over(
+    made_from: str, own_data: Any, load_graph: Any, tmp_path: Path
+) -> None:
+    """They held a table more, and there was none of the universe's own."""
+    with_indicators_and_universe(own_data, "symbol,start,end\nA,2024-01-09,2024-01-10\n")
+    demo = load_graph(own_data.configs)
+    assert run(demo, "prepare_data", "mine", tmp_path / "clean").success
+    clean, shelf = AssetShelf(tmp_path / "clean"), AssetShelf(tmp_path / "old")
+    for stage in ("raw", "validated"):
+        both = {**clean.read(f"{stage}_prices", "mine"), **clean.read(f"{stage}_universe", "mine")}
+        inputs = clean.inputs_of(f"{stage}_prices", "mine")
+        shelf.put(
+            f"{stage}_prices", "mine", both, inputs if made_from == "the inputs of today" else {"code": "of then"}
+        )
+    assert run(demo, "prepare_data", "mine", tmp_path / "old").success
+    assert [*shelf.read("validated_prices", "mine")] == ["prices"]
+    assert shelf.joint_hash(PREPARED_TABLES, "mine") == clean.joint_hash(PREPARED_TABLES, "mine")

@@ -16,14 +16,14 @@ from ml4t_backtest import benchmarks, load_config, run_backtest
 from ml4t_backtest.data import scratch
 from ml4t_backtest.data.storage import content_hash
 from ml4t_backtest.reporting.result import TABLES
-from ml4t_backtest.runner import prepare_dataset, prepared_dataset, run_inputs
+from ml4t_backtest.runner import RAW_KINDS, prepare_dataset, prepared_dataset, run_inputs
 
 dg = pytest.importorskip("dagster")
 pytestmark = pytest.mark.dagster
 
 GROUPS = {
-    "raw": {"raw_prices", "raw_signals", "raw_context", "raw_corporate_actions"},
-    "validated": {"validated_prices", "validated_signals", "validated_context", "validated_corporate_actions"},
+    "raw": {f"raw_{kind}" for kind in RAW_KINDS},
+    "validated": {f"validated_{kind}" for kind in RAW_KINDS},
     "prepared": {"asset_data", "context_data", "corporate_actions", "source_quality"},
     "backtest": {"backtest_run", *TABLES},
     "reports": {"run_report", "comparison_report"},
@@ -69,15 +69,16 @@ def test_every_table_has_grouped_checks(defs: Any) -> None:
     assert "reconciles" in checks["backtest_run"]
     assert {"standard", "paranoid", "drift"} <= checks["asset_data"]
     assert {"no_look_ahead", "drift"} <= checks["backtest_run"]
+    assert "fresh" in checks["validated_prices"]
     # Each costs about 45 ms in the event log.
     assert max(map(len, checks.values())) <= 7
 
 
 def test_all_checks_pass(sample: Any) -> None:
-    # 8 raw and validated tables with 3 checks; 4 prepared ones with 3, two of them with signal_timing, the bars with
-    # standard, paranoid and drift, the sources with findings; per run 9 tables with 3, and reconciles, no_look_ahead,
-    # drift and traded, and the comparison with 4.
-    assert sample.summary.checks_passed == 8 * 3 + 4 * 3 + 2 + 3 + 1 + 2 * (9 * 3 + 4 + 4)
+    # 10 raw and validated tables with 3 checks, the bars with fresh; 4 prepared ones with 3, two of them with
+    # signal_timing, the bars with standard, paranoid and drift, the sources with findings; per run 9 tables with 3, and
+    # reconciles, no_look_ahead, drift and traded, and the comparison with 4.
+    assert sample.summary.checks_passed == 10 * 3 + 1 + 4 * 3 + 2 + 3 + 1 + 2 * (9 * 3 + 4 + 4)
     assert sample.summary.warnings == 0
 
 
@@ -192,6 +193,11 @@ def test_metadata_shows_rows_columns_a_preview_and_the_equity_curve(defs: Any, t
     assert shown["dagster/row_count"].value == 1
     columns = {column.name: column for column in shown["dagster/column_schema"].schema.columns}
     assert columns["total_return"].description == "equity against initial capital [fraction (0.02 is 2 %)]"
+    origins = shown["dagster/column_lineage"].value.deps_by_column
+    assert [dep.asset_key.to_user_string() for dep in origins["sharpe_ratio"]] == ["daily_returns"]
+    bars = instance.get_latest_materialization_event(dg.AssetKey("asset_data")).asset_materialization.metadata
+    (dep,) = bars["dagster/column_lineage"].value.deps_by_column["close"]
+    assert (dep.asset_key.to_user_string(), dep.column_name) == ("validated_prices", "close")
     # Below a thousand characters the UI shows Markdown in place.
     assert len(shown["preview"].md_str) < 1000
     assert len(shown["equity"].md_str) < 1000

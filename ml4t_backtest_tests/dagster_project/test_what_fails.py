@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +51,11 @@ def demo(own_data: Any, load_graph: Any, monkeypatch: pytest.MonkeyPatch) -> Any
 def test_a_source_that_does_not_answer_is_asked_three_times(
     times: int, ends_well: bool, demo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dagster_project.defs import raw
+    from dagster_project.defs import sources
 
-    works = raw.raw_inputs
+    works = sources.raw_inputs
     tried, calls = failing(works, TimeoutError("no answer"), times)
-    monkeypatch.setattr(raw, "raw_inputs", lambda data, kind: (tried if kind == "prices" else works)(data, kind))
+    monkeypatch.setattr(sources, "raw_inputs", lambda data, kind: (tried if kind == "prices" else works)(data, kind))
     assert run(demo, "prepare_data", "mine", tmp_path).success == ends_well
     assert len(calls) == 3
 
@@ -64,14 +67,90 @@ def test_a_storage_that_is_busy_is_tried_again(demo: Any, tmp_path: Path, monkey
     assert AssetShelf(tmp_path).holds("asset_data", "mine")
 
 
-def test_a_full_disk_is_not_tried_again(demo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dagster_project.defs import raw
+_ON_A_DISK = """
+import subprocess, sys
+from pathlib import Path
+import dagster as dg
+import polars as pl
+from dagster_project import demo
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 
-    tried, calls = failing(raw.raw_tables, OSError(errno.ENOSPC, "no space left"), 100)
-    monkeypatch.setattr(raw, "raw_tables", tried)
-    assert not run(demo, "prepare_data", "mine", tmp_path).success
-    # Once for each of the four sources.
-    assert len(calls) == 4
+trouble, bars, disk = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+shelf = AssetShelf(disk)
+
+def prepare():
+    return demo.defs.resolve_job_def("prepare_data").execute_in_process(
+        partition_key="mine", resources=demo.resources(disk), raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+def volume():
+    return shelf.read("asset_data", "mine")["volume"][0]
+
+assert prepare().success
+pl.read_parquet(bars).with_columns(volume=pl.lit(7.0)).write_parquet(bars)
+if trouble == "full":
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            pass
+else:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+failed = prepare()
+print(failed.success, volume())
+for event in failed.get_step_failure_events():
+    cause = event.step_failure_data.error
+    while cause.cause:
+        cause = cause.cause
+    print(event.step_key, cause.message.strip())
+if trouble == "full":
+    (disk / "filler").unlink()
+else:
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+print(prepare().success, volume())
+"""
+_SMALL_DISK = 'mount -t tmpfs -o size=2m tmpfs "$1" || exit 77; shift; exec "$@"'
+
+
+@pytest.mark.parametrize(("trouble", "told"), [("full", "E-FL-NOSPC"), ("read-only", "E-FL-WRITE")])
+def test_a_disk_that_takes_nothing_leaves_what_was_published_and_the_next_run_goes_on(
+    trouble: str, told: str, own_data: Any, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    code = [sys.executable, "-W", "ignore", "-c", _ON_A_DISK, trouble, own_data.configs / "bars.parquet", disk]
+    command = ["unshare", "-m", "sh", "-c", _SMALL_DISK, "sh", disk, *code]
+    environment = {**os.environ, "ML4T_CONFIGS": str(own_data.configs)}
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    except FileNotFoundError:
+        pytest.skip("no unshare here, which mounts a disk for one process alone")
+    if ran.returncode == 77 or "unshare:" in ran.stderr:
+        pytest.skip("no disk can be mounted here")
+    failed, *steps, again = ran.stdout.splitlines()
+    # The first bar's volume was 100.
+    assert (failed, again) == ("False 100.0", "True 7.0"), ran.stderr
+    assert [step.split()[0] for step in steps] == ["raw_prices"]
+    assert told in steps[0]
+    assert "what was published before is unchanged" in steps[0]
+
+
+def test_a_source_that_is_gone_fails_its_check_and_what_was_published_stays(
+    own_data: Any, demo: Any, tmp_path: Path
+) -> None:
+    assert run(demo, "prepare_data", "mine", tmp_path).success
+    before = AssetShelf(tmp_path).inputs_of("asset_data", "mine")
+    bars = own_data.configs / "bars.parquet"
+    bars.rename(own_data.configs / "elsewhere.parquet")
+    done = run(demo, "prepare_data", "mine", tmp_path)
+    (check,) = (each for each in done.get_asset_check_evaluations() if not each.passed)
+    assert (check.asset_key.to_user_string(), check.check_name) == ("raw_prices", "schema")
+    assert check.description.startswith("E-FL-MISSING prices: ")
+    assert str(bars) in check.description
+    assert AssetShelf(tmp_path).inputs_of("asset_data", "mine") == before
+    assert run(demo, "run_backtests", "hold", tmp_path).success
 
 
 def test_a_run_that_knows_the_future_is_not_published(own_data: Any, demo: Any, tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
 import pytest
 
-from ml4t_backtest import PolarsDataFeed
+from ml4t_backtest import PolarsDataFeed, load_config
+from ml4t_backtest.config import BacktestConfig
 from ml4t_backtest.data.data_quality import FindingCode
 from ml4t_backtest.data.synthetic import random_bars
-from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, run_drift, traded
+from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, freshness_outcome, run_drift, traded
 
 BARS = pl.DataFrame(
     {"timestamp": [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)], "symbol": ["A"] * 3},
@@ -53,9 +55,51 @@ def test_the_first_run_has_nothing_to_drift_from() -> None:
     assert run_drift(None, RUN).passed
 
 
-def test_a_run_without_trades_is_a_warning() -> None:
-    assert (traded(pl.DataFrame()).passed, traded(pl.DataFrame()).is_warning) == (False, True)
-    assert traded(pl.DataFrame({"trade_id": [1]})).passed
+def config_of(folder: Path, dataset: str = "", reporting: str = "") -> BacktestConfig:
+    file = folder / "mine.yaml"
+    file.write_text(
+        f"data: {{source: {{name: mine, adjustment: none, prices: {{path: bars.parquet}}{dataset}}}}}\n"
+        f"strategy: {{path: ml4t_backtest.strategy.library.BuyAndHold}}\nreporting: {{{reporting}}}\n"
+    )
+    return load_config(file)
+
+
+def test_a_run_without_trades_is_a_warning_unless_none_are_allowed_for(tmp_path: Path) -> None:
+    none, one = pl.DataFrame(), pl.DataFrame({"trade_id": [1]})
+    config = config_of(tmp_path)
+    assert (traded(config, none).passed, traded(config, none).is_warning) == (False, True)
+    assert traded(config, one).passed
+    allowed = traded(config_of(tmp_path, reporting="allow_no_trades: true"), none)
+    assert (allowed.passed, allowed.text) == (True, "no trades: nothing was bought or sold")
+
+
+@pytest.mark.parametrize(
+    ("now", "allowed", "behind"),
+    [
+        # The newest bar is of Thursday, 4 January 2024; Friday's close is at 21:00 UTC and counts half an hour later.
+        ("2024-01-05T21:29", 0, 0),
+        ("2024-01-05T21:30", 0, 1),
+        ("2024-01-08T20:00", 0, 1),
+        ("2024-01-08T20:00", 1, 0),
+        # Monday 15 January was a holiday: 5, 8, 9, 10, 11, 12 and 16 January.
+        ("2024-01-16T23:00", 6, 7),
+        ("2024-01-16T23:00", 7, 0),
+    ],
+)
+def test_bars_are_late_by_the_sessions_that_closed_since(now: str, allowed: int, behind: int, tmp_path: Path) -> None:
+    dataset = config_of(tmp_path, f", max_sessions_behind: {allowed}").dataset
+    found = freshness_outcome(dataset, BARS, datetime.fromisoformat(now).replace(tzinfo=UTC))
+    assert (found.passed, found.violations, found.is_warning) == (behind == 0, behind, True)
+    if behind:
+        assert found.text == (
+            f"{behind} sessions of XNYS closed after the newest bar, 2024-01-04T21:00:00+00:00; "
+            f"max_sessions_behind is {allowed}"
+        )
+
+
+def test_data_that_is_not_continued_is_not_asked_to_be_fresh(tmp_path: Path) -> None:
+    found = freshness_outcome(config_of(tmp_path).dataset, BARS, datetime(2034, 1, 1, tzinfo=UTC))
+    assert (found.passed, found.text) == (True, "not asked: the data set sets no max_sessions_behind")
 
 
 def test_what_was_found_in_data_fails_with_its_counts_and_examples() -> None:
