@@ -1,4 +1,4 @@
-"""Jobs. Assets of two partitionings cannot share a run, so data sets and backtests have a job each."""
+"""Jobs. Assets of two partitionings cannot share a run, so data sets, backtests and sweeps have a job each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ run_backtests = dg.define_asset_job(
     "run_backtests",
     dg.AssetSelection.groups("backtest", "reports"),
     description="Run one configuration on its prepared data, write its report, and compare all runs.",
+)
+run_sweeps = dg.define_asset_job(
+    "run_sweeps",
+    dg.AssetSelection.groups("sweeps"),
+    description="Run the trials of one sweep that are not on record yet, and report on all of them.",
 )
 run_benchmarks = dg.define_asset_job(
     "run_benchmarks",

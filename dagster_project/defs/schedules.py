@@ -16,8 +16,9 @@ from dagster_project.caretaker import fail_dead_runs, forget_old_runs
 from dagster_project.defs.common import FULL_TAG
 from dagster_project.defs.jobs import prepare_data, run_backtests
 from dagster_project.defs.resources import shelf
-from dagster_project.partitions import CONFIGS, DATASETS, configs_on
+from dagster_project.partitions import CONFIGS, DATASETS, SWEEPS, configs_on
 from ml4t_backtest.config import config_names, dataset_names
+from ml4t_backtest.config.folders import sweep_names
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.pipeline.due import last_closed_session
 from ml4t_backtest.pipeline.fingerprints import config_changes, dataset_changes
@@ -85,6 +86,7 @@ def changed_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     """Run what was changed; for new and removed files, read the definitions again, or say so."""
     named = {*config_names()} ^ {*CONFIGS.get_partition_keys()}
     named |= {*dataset_names()} - {*DATASETS.get_partition_keys()}
+    named |= {*sweep_names()} ^ {*SWEEPS.get_partition_keys()}
     if named:
         happens = "the definitions are read again" if reload_definitions() else "reload the definitions"
         return dg.SkipReason(f"files came or went ({', '.join(sorted(named))}): {happens}")

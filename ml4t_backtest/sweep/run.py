@@ -131,7 +131,7 @@ def run_sweep(
         workers: Processes that share the work; 1 does it here.
         executor: Runs the work in place of own processes: anything with the methods of `concurrent.futures.Executor`.
         output_root: Where prepared data and the ledger lie.
-        on_progress: Called with the number of trials that are done, and of all.
+        on_progress: Called with the number of trials that are done, and of all; first before any is run.
 
     Raises:
         ConfigError: The sweep or its backtest is wrong; all mistakes at once.
@@ -155,17 +155,22 @@ def run_sweep(
     known = ledger.completed([trial.key for trial in trials])
     open_trials = _without(set(known["trial"]), trials)
     told = len(trials) - len(open_trials)
+    tell = on_progress or _silent
+    tell(told, len(trials))
     rows: Rows = []
     tasks = list(_tasks(loaded.name, open_trials, prepared, root / _SHARED, workers))
     for finished in _run(tasks, workers, executor):
         ledger.add(finished)
         rows += finished
         told += len(finished)
-        if on_progress is not None:
-            on_progress(told, len(trials))
+        tell(told, len(trials))
     ledger.compact()
     tried = ledger.tried([each.content_hash for each in prepared.values()])
     return SweepResult(loaded, tuple(folds), _table(trials, ledger, rows), len(rows), tried)
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def _prepared(sweep: Sweep, output_root: str | Path) -> dict[str, PreparedFiles]:

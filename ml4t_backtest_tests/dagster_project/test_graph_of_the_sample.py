@@ -27,9 +27,10 @@ GROUPS = {
     "prepared": {"asset_data", "context_data", "corporate_actions", "source_quality"},
     "backtest": {"backtest_run", *TABLES},
     "reports": {"run_report", "comparison_report"},
+    "sweeps": {"sweep_report"},
     "benchmarks": {"event_loop_benchmark", "strategy_benchmark", "scalability_benchmark", "benchmark_report"},
 }
-PAGES = {"run_report", "benchmark_report"}
+PAGES = {"run_report", "benchmark_report", "sweep_report"}
 CONFIGS = ("simple_ml_strategy", "regime_switching")
 
 
