@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import dagster as dg
-import psutil
 from dagster import DagsterEventType, DagsterRunStatus
+
+from ml4t_backtest.pipeline.processes import is_gone
 
 # A run writes into its log that it began before the history says so: killed between the two, it stays "not started".
 _UNFINISHED = (
@@ -16,8 +17,6 @@ _UNFINISHED = (
     DagsterRunStatus.CANCELING,
 )
 _FINISHED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
-# A process is written down a moment after it began.
-_CLOCK_SLACK = 5.0
 _NEVER_STARTED = 120.0
 _AT_ONCE = 50
 _PARTITION = "dagster/partition"
@@ -68,14 +67,7 @@ def _is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if began is None:
         record = instance.get_run_record_by_id(run.run_id)
         return record is not None and time.time() - record.update_timestamp.timestamp() > _NEVER_STARTED
-    number, since = began
-    try:
-        # Numbers are given again: one that began later is another process.
-        process = psutil.Process(number)
-        is_other: bool = process.create_time() > since + _CLOCK_SLACK
-        return is_other or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    return is_gone(*began)
 
 
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:

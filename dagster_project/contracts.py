@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from ml4t_backtest.errors import AccountingError, BacktestError, DataValidationError
-from ml4t_backtest.pipeline.checks import Outcome, audit, checks_of, is_warning, rule_outcomes
+from ml4t_backtest.pipeline.checks import Outcome, audit, checks_of, failed_outcomes, is_warning
 from ml4t_backtest.pipeline.transient import is_transient
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
         try:
             return make()
         except DataValidationError as error:
-            for asset in dict.fromkeys(asset_of.values()):
-                found = [each for each in error.violations if asset_of.get(each.dataset, asset) == asset]
-                yield from recorded(each for each in rule_outcomes(asset, found, rows=0) if not each.passed)
+            yield from recorded(failed_outcomes(error.violations, asset_of))
             raise
 
 

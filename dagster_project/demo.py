@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -13,32 +12,15 @@ from dagster_project.caretaker import fail_dead_runs
 from dagster_project.definitions import defs
 from dagster_project.defs.resources import resources
 from dagster_project.ui import prepare_home
+from ml4t_backtest.data.object_store import absolute
 from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.pipeline.asset_shelf import AssetShelf
+from ml4t_backtest.pipeline.graph_summary import Summary, summary_of
 from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
-from ml4t_backtest.pipeline.published_run import published_run
 
 USER_ERROR = 2
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a materialized graph has to say.
-
-    Attributes:
-        figures: Configuration -> label and text, as `tearsheet.summary_rows` gives them.
-        reports: Configuration -> path of its HTML report.
-        rows_checked: Rows of all tables, raw ones and results included.
-        checks_passed: Asset checks that passed.
-        warnings: Asset checks that did not, and did not have to.
-    """
-
-    figures: dict[str, list[tuple[str, str]]]
-    reports: dict[str, Path]
-    rows_checked: int
-    checks_passed: int
-    warnings: int
 
 
 def materialize_all(
@@ -74,17 +56,9 @@ def materialize_all(
 
 
 def _summary(configs: Sequence[str], root: Path, checks: Sequence[dg.AssetCheckEvaluation]) -> Summary:
-    from ml4t_backtest.reporting.tearsheet import summary_rows
-
-    store = resources(root)["store"].shelf
     per_table = [check.metadata["rows_checked"].value for check in checks if check.check_name == "schema"]
-    return Summary(
-        figures={key: summary_rows(published_run(store, key)[0]) for key in configs},
-        reports={key: store.file_of("run_report", key).absolute() for key in configs},
-        rows_checked=sum(rows for rows in per_table if isinstance(rows, int)),
-        checks_passed=sum(check.passed for check in checks),
-        warnings=sum(not check.passed for check in checks),
-    )
+    rows = sum(rows for rows in per_table if isinstance(rows, int))
+    return summary_of(AssetShelf(absolute(root)), configs, rows, [check.passed for check in checks])
 
 
 def main(config: str, output_root: str) -> int:
@@ -97,22 +71,8 @@ def main(config: str, output_root: str) -> int:
     except (BacktestError, dg.Failure) as error:
         _say(getattr(error, "description", None) or f"{type(error).__name__}: {error}")
         return USER_ERROR
-    _show(summary)
+    summary.show()
     return 0
-
-
-def _show(summary: Summary) -> None:
-    from ml4t_backtest.reporting.terminal import show_table
-
-    warned = f", {summary.warnings} warned" if summary.warnings else ""
-    graph = [
-        ("Rows checked, all tables", f"{summary.rows_checked:,}"),
-        ("Asset checks", f"{summary.checks_passed} passed{warned}"),
-    ]
-    for config, rows in summary.figures.items():
-        show_table(config, [*rows, *graph])
-        print(f"report  {summary.reports[config]}")
-    print("look at the assets and their history:  ml4t-backtest ui")
 
 
 def _say(text: str) -> None:

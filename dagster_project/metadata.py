@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from ml4t_backtest.pipeline.column_lineage import Lineage
+from ml4t_backtest.pipeline.column_meanings import meaning, rules
 from ml4t_backtest.pipeline.pages import preview, run_pages
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 
     from ml4t_backtest.reporting.result import BacktestResult
 
-_MOMENTS = {
-    "decision": "as known at the decision",
-    "entry": "on the bar of the entry",
-    "exit": "on the bar of the exit",
-}
 _KEY_NUMBERS = ("total_return", "sharpe_ratio", "max_drawdown", "num_trades", "total_costs")
 Metadata = dict[str, Any]
 
@@ -66,16 +62,5 @@ def _lineage(lineage: Lineage) -> dg.TableColumnLineage:
 
 
 def _column(name: str, dtype: pl.DataType, column: pa.Column | None) -> dg.TableColumn:
-    if column is None:
-        return dg.TableColumn(name, str(dtype), description=_seen_at(name))
-    unit = (column.metadata or {}).get("unit")
-    meaning = f"{column.description} [{unit}]" if unit else column.description
-    rules = [f"{check.name}: never {check.error}" for check in column.checks]
-    constraints = dg.TableColumnConstraints(nullable=column.nullable, other=rules)
-    return dg.TableColumn(name, str(dtype), description=meaning, constraints=constraints)
-
-
-def _seen_at(name: str) -> str | None:
-    """Return what the columns mean that come from a data set: `decision_NAME`, `entry_NAME`, `exit_NAME`."""
-    moment, _, value = name.partition("_")
-    return f"{value} {_MOMENTS[moment]}" if moment in _MOMENTS else None
+    constraints = None if column is None else dg.TableColumnConstraints(nullable=column.nullable, other=rules(column))
+    return dg.TableColumn(name, str(dtype), description=meaning(name, column), constraints=constraints)

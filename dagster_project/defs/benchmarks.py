@@ -1,7 +1,5 @@
 """How fast the engine is on this machine, in a size that takes seconds. Run them alone: they measure time."""
 
-from collections.abc import Callable
-
 import dagster as dg
 import polars as pl
 
@@ -9,44 +7,32 @@ from dagster_project.contracts import audited, check_specs
 from dagster_project.defs.common import Events, asset
 from dagster_project.metadata import table_metadata
 from ml4t_backtest import benchmarks
+from ml4t_backtest.pipeline.asset_meanings import MEANING
 from ml4t_backtest.pipeline.asset_shelf import Document
-from ml4t_backtest.pipeline.pages import markdown_table
+from ml4t_backtest.pipeline.pages import tables_page
+
+_TITLES = {
+    "event_loop_benchmark": "Event loop",
+    "strategy_benchmark": "Strategies",
+    "scalability_benchmark": "Scalability",
+}
 
 
-@asset("benchmarks", check_specs=check_specs("event_loop_benchmark"))
-def event_loop_benchmark() -> Events:
-    """What the loop costs when the strategy does nothing, per callback mode."""
-    yield from _measured("event_loop_benchmark", benchmarks.event_loop_benchmark)
+def _measured(name: str) -> dg.AssetsDefinition:
+    @asset("benchmarks", name=name, description=MEANING[name], check_specs=check_specs(name))
+    def measure() -> Events:
+        frame, schema = getattr(benchmarks, name)(), benchmarks.benchmark_schemas()[name]
+        yield from audited({name: frame}, {name: schema})
+        yield dg.MaterializeResult(value=frame, metadata=table_metadata(frame, schema))
+
+    return measure
 
 
-@asset("benchmarks", check_specs=check_specs("strategy_benchmark"))
-def strategy_benchmark() -> Events:
-    """What strategies of the library cost, orders and records included."""
-    yield from _measured("strategy_benchmark", benchmarks.strategy_benchmark)
+measured = [_measured(name) for name in _TITLES]
 
 
-@asset("benchmarks", check_specs=check_specs("scalability_benchmark"))
-def scalability_benchmark() -> Events:
-    """How time grows with symbols and with timestamps."""
-    yield from _measured("scalability_benchmark", benchmarks.scalability_benchmark)
-
-
-@asset("benchmarks", "markdown")
-def benchmark_report(
-    event_loop_benchmark: pl.DataFrame, strategy_benchmark: pl.DataFrame, scalability_benchmark: pl.DataFrame
-) -> Events:
+@asset("benchmarks", "markdown", ins={name: dg.AssetIn() for name in _TITLES})
+def benchmark_report(**tables: pl.DataFrame) -> Events:
     """All benchmarks on one page."""
-    parts = {
-        "Event loop": event_loop_benchmark,
-        "Strategies": strategy_benchmark,
-        "Scalability": scalability_benchmark,
-    }
-    sections = [f"## {title}\n\n{markdown_table(frame.columns, frame.rows())}\n" for title, frame in parts.items()]
-    page = "\n".join(["# Benchmarks\n", *sections])
+    page = tables_page("Benchmarks", {title: tables[name] for name, title in _TITLES.items()})
     yield dg.MaterializeResult(value=Document("benchmarks.md", page), metadata={"report": dg.MetadataValue.md(page)})
-
-
-def _measured(asset: str, measure: Callable[[], pl.DataFrame]) -> Events:
-    frame, schema = measure(), benchmarks.benchmark_schemas()[asset]
-    yield from audited({asset: frame}, {asset: schema})
-    yield dg.MaterializeResult(value=frame, metadata=table_metadata(frame, schema))

@@ -20,11 +20,10 @@ from dagster_project.partitions import CONFIGS, DATASETS, SWEEPS, configs_on
 from ml4t_backtest.config import config_names, dataset_names
 from ml4t_backtest.config.folders import sweep_names
 from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.pipeline.changed_work import changed_work, is_up_to_date
 from ml4t_backtest.pipeline.due import last_closed_session
-from ml4t_backtest.pipeline.fingerprints import config_changes, dataset_changes
 from ml4t_backtest.pipeline.notify import Notice, notifier
-from ml4t_backtest.pipeline.partition_names import config_of, dataset_key, dataset_of
-from ml4t_backtest.pipeline.published_run import is_current
+from ml4t_backtest.pipeline.partition_names import dataset_of
 from ml4t_backtest.pipeline.serving import AUTOMATION_VARIABLE, reload_definitions
 
 PARTITION_TAG = "dagster/partition"
@@ -73,7 +72,7 @@ def backtests_after_data(context: dg.RunStatusSensorContext) -> Requests:
     """Run every configuration on a data set that was just prepared, unless its run is that of these very inputs."""
     dataset, full = context.dagster_run.tags[PARTITION_TAG], context.dagster_run.tags.get(FULL_TAG)
     configs = configs_on(dataset)
-    due = [config for config in configs if full or not _is_current(config, dataset)]
+    due = [config for config in configs if full or not is_up_to_date(shelf(), config)]
     if not due:
         yield dg.SkipReason(f"{len(configs)} configurations run on {dataset}, none has anything new")
     for config in due:
@@ -90,16 +89,10 @@ def changed_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     if named:
         happens = "the definitions are read again" if reload_definitions() else "reload the definitions"
         return dg.SkipReason(f"files came or went ({', '.join(sorted(named))}): {happens}")
-    seen = json.loads(context.cursor) if context.cursor else {"configs": {}, "datasets": {}}
-    configs = config_changes(CONFIGS.get_partition_keys(), seen["configs"])
-    datasets = dataset_changes(dataset_names(), seen["datasets"])
-    late = {name for name in configs.changed if not shelf().holds("asset_data", _dataset_of(name))}
-    renewed = sorted({*datasets.changed, *map(_dataset_of, late)})
-    requests = [_request(prepare_data.name, name, "ml4t/dataset") for name in renewed]
-    # Those on a data set that is prepared anew come after it.
-    ready = [name for name in configs.changed if _dataset_of(name) not in renewed]
-    requests += [_request(run_backtests.name, name, "ml4t/config") for name in ready if not _is_current(name, None)]
-    return dg.SensorResult(requests, cursor=json.dumps({"configs": configs.seen, "datasets": datasets.seen}))
+    work = changed_work(shelf(), CONFIGS.get_partition_keys(), json.loads(context.cursor or "{}"))
+    requests = [_request(prepare_data.name, name, "ml4t/dataset") for name in work.datasets]
+    requests += [_request(run_backtests.name, name, "ml4t/config") for name in work.configs]
+    return dg.SensorResult(requests, cursor=json.dumps(work.seen))
 
 
 @dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -119,17 +112,3 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 
 def _request(job: str, key: str, tag: str) -> dg.RunRequest:
     return dg.RunRequest(job_name=job, partition_key=key, tags={tag: key})
-
-
-def _dataset_of(config: str) -> str:
-    try:
-        return dataset_key(config_of(config), config)
-    except BacktestError:
-        return config
-
-
-def _is_current(config: str, dataset: str | None) -> bool:
-    try:
-        return is_current(shelf(), config_of(config), config, dataset or _dataset_of(config))
-    except BacktestError:
-        return False

@@ -117,6 +117,20 @@ def rule_outcomes(asset: str, violations: Sequence[Violation], rows: int, *, war
     ]
 
 
+def failed_outcomes(violations: Sequence[Violation], asset_of: Mapping[str, str]) -> list[Outcome]:
+    """Return the outcomes of the checks that violations fail.
+
+    Args:
+        violations: What was found, of any data set.
+        asset_of: Name of the data set in a violation -> asset whose check it fails; one of no such name fails all.
+    """
+    failed: list[Outcome] = []
+    for asset in dict.fromkeys(asset_of.values()):
+        found = [each for each in violations if asset_of.get(each.dataset, asset) == asset]
+        failed += (each for each in rule_outcomes(asset, found, rows=0) if not each.passed)
+    return failed
+
+
 def audit(
     tables: Mapping[str, pl.DataFrame], schemas: Mapping[str, pa.DataFrameSchema]
 ) -> tuple[list[Outcome], list[Violation]]:

@@ -14,14 +14,75 @@ from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.data_quality import FindingCode, count_found, summarize
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import PreparedData
-from ml4t_backtest.pipeline.checks import Outcome
+from ml4t_backtest.dataset_stages import RawKind, Tables
+from ml4t_backtest.pipeline.checks import Outcome, rule_outcomes
 from ml4t_backtest.pipeline.due import sessions_behind
+from ml4t_backtest.pipeline.stage_tables import raw_violations, total_rows
 from ml4t_backtest.reporting.formats import count, percent
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.runner import run_prepared
 
 _RETURN_DRIFT, _TRADES_DRIFT = 0.05, 0.2
 _TO_COMPARE = ("fills", "portfolio_states")
+
+
+def raw_outcomes(dataset: DatasetConfig, kind: RawKind, tables: Tables) -> list[Outcome]:
+    """Return which rules the sources of a kind keep before they are loaded; broken values and keys only warn."""
+    return rule_outcomes(f"raw_{kind}", raw_violations(dataset, kind, tables), total_rows(tables), warn=True)
+
+
+def validated_outcomes(dataset: DatasetConfig, kind: RawKind, tables: Tables, now: datetime) -> Iterator[Outcome]:
+    """Yield what is asked of validated tables, which were made by every rule of their schemas.
+
+    Args:
+        dataset: Theirs.
+        kind: Of which sources.
+        tables: What was made of them.
+        now: Time-zone-aware; bars may be late.
+    """
+    yield from rule_outcomes(f"validated_{kind}", [], total_rows(tables))
+    if kind == "prices":
+        yield freshness_outcome(dataset, tables["prices"], now)
+
+
+def prepared_outcomes(
+    dataset: DatasetConfig, prepared: PreparedData, before: pl.DataFrame | None, source_rows: int
+) -> Iterator[Outcome]:
+    """Yield everything that is asked of prepared data, which was made by every rule of its schemas.
+
+    Args:
+        dataset: What was prepared.
+        prepared: Its tables.
+        before: The bars that were prepared before; None where there are none.
+        source_rows: Number of rows of the sources.
+    """
+    for name, frame in prepared.tables().items():
+        yield from rule_outcomes(name, [], frame.height)
+    yield from level_outcomes(dataset, prepared)
+    yield findings_outcome("source_quality", "findings", prepared.source_quality, source_rows)
+    yield bars_drift(before, prepared.asset_data)
+
+
+def run_outcomes(
+    config: BacktestConfig,
+    prepared: PreparedData,
+    result: BacktestResult,
+    rows: tuple[Mapping[str, Any] | None, Mapping[str, Any]],
+    *,
+    is_new: bool,
+) -> list[Outcome]:
+    """Return what is asked of a run beyond the rules of its tables.
+
+    Args:
+        config: What was run.
+        prepared: What it was run on.
+        result: What came out.
+        rows: Row of `backtest_run` as it was published, None where there is none, and the one that takes its place.
+        is_new: Whether it was computed just now; of one that was published before it was asked then.
+    """
+    ahead = Outcome("backtest_run", "no_look_ahead", True, text="unchanged: looked at when it was published")
+    looked = look_ahead_outcome(config, prepared, result) if is_new else ahead
+    return [looked, run_drift(*rows), traded(config, result.trades)]
 
 
 def level_outcomes(dataset: DatasetConfig, prepared: PreparedData) -> Iterator[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -53,6 +53,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows as a Markdown table; numbers with six significant digits, large ones as whole numbers."""
     lines = [header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tables_page(title: str, tables: Mapping[str, pl.DataFrame]) -> str:
+    """Return a page with a section for each table, under its own title."""
+    sections = [f"## {name}\n\n{markdown_table(frame.columns, frame.rows())}\n" for name, frame in tables.items()]
+    return "\n".join([f"# {title}\n", *sections])
 
 
 def picture(svg: str, title: str) -> str:

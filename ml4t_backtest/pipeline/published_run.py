@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandera.polars as pa
 import polars as pl
 
 from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.core.schemas import result_schemas
+from ml4t_backtest.data.content_hash import joint_hash
 from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.provenance import code_hash
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
-from ml4t_backtest.pipeline.run_row import run_summary
+from ml4t_backtest.pipeline.run_row import run_summary, run_summary_schema
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import RECORDED, TABLES, BacktestResult
 from ml4t_backtest.run_provenance import input_hashes, run_provenance
@@ -47,11 +51,21 @@ def is_current(shelf: AssetShelf, config: BacktestConfig, key: str, dataset: str
     return all(shelf.inputs_of(table, key) == inputs for table in RUN_TABLES)
 
 
+def table_version(table: str, inputs: Mapping[str, str]) -> str:
+    """Return the version of a table of a run, which follows from the inputs alone: one input, one answer."""
+    return joint_hash({"table": table, **inputs})
+
+
 def run_tables(
     key: str, config: BacktestConfig, result: BacktestResult, inputs: Mapping[str, str]
 ) -> dict[str, pl.DataFrame]:
     """Return the tables of a run by asset."""
     return {"backtest_run": run_summary(key, config, result, inputs), **result.tables()}
+
+
+def run_schemas() -> dict[str, pa.DataFrameSchema]:
+    """Return the schemas of those tables."""
+    return {"backtest_run": run_summary_schema(), **result_schemas()}
 
 
 def result_of(tables: Mapping[str, pl.DataFrame]) -> BacktestResult:
@@ -63,6 +77,14 @@ def result_of(tables: Mapping[str, pl.DataFrame]) -> BacktestResult:
         initial_capital=run["initial_capital"],
         facts={**facts, "notes": run["notes"].splitlines()},
     )
+
+
+def rows_of_run(
+    shelf: AssetShelf, key: str, tables: Mapping[str, pl.DataFrame]
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the row of the run that is published, None where none is whole, and that of the one to take its place."""
+    before, now = shelf.frame_before("backtest_run", key), tables["backtest_run"]
+    return None if before is None else before.row(0, named=True), now.row(0, named=True)
 
 
 def record_run(root: Path, config: BacktestConfig, result: BacktestResult, prepared: PreparedData) -> None:

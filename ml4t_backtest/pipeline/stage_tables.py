@@ -124,5 +124,10 @@ def or_empty(tables: Tables, asked: Mapping[str, pa.DataFrameSchema]) -> dict[st
     return {name: tables[name] for name in asked}
 
 
+def total_rows(tables: Tables) -> int:
+    """Return the number of rows of several tables together."""
+    return sum(frame.height for frame in tables.values())
+
+
 def _made_by(dataset: DatasetConfig) -> Hashes:
     return {"dataset": config_hash(dataset), "ml4t_backtest": __version__, "code": code_hash()}
