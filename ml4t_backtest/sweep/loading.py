@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Sweep:
 
     Attributes:
         config: What the file says.
-        variants: In the order they are tried.
+        variants: In the order they are tried. Where they are proposed while it runs: two corners of the space.
     """
 
     config: SweepConfig
@@ -53,6 +53,18 @@ class Sweep:
     def name(self) -> str:
         """Name of the sweep."""
         return self.config.name
+
+    def variant(self, point: Point) -> Variant:
+        """Return the variant at a point; errors as for `load_sweep`."""
+        mistakes = Mistakes()
+        found = _variant(self._base, point, None, self._origin, mistakes, self._allowed_modules)
+        mistakes.raise_any()
+        assert found is not None
+        return found
+
+    def with_variants(self, variants: Iterable[Variant]) -> Sweep:
+        """Return the sweep with other variants."""
+        return replace(self, variants=tuple(variants))
 
     def over(self, variant: Variant, first: str, last: str) -> BacktestConfig:
         """Return a variant's backtest over another span.

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from ml4t_backtest.config.loader import config_hash
-from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core.argument_types import checked_arguments_but
-from ml4t_backtest.data.prepared import PreparedFiles
-from ml4t_backtest.dataset_stages import prepared_dataset
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.runner import OUTPUT_ROOT
 from ml4t_backtest.sweep.loading import Sweep, load_sweep
-from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge
-from ml4t_backtest.sweep.shared_data import share
+from ml4t_backtest.sweep.search import searched
+from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge, returns_of
+from ml4t_backtest.sweep.spaces import Optuna
 from ml4t_backtest.sweep.trial import Trial
 from ml4t_backtest.sweep.trial_ledger import TrialLedger
-from ml4t_backtest.sweep.trial_task import Task
+from ml4t_backtest.sweep.trial_runner import LEDGER, SWEEPS, Progress, TrialRunner
 from ml4t_backtest.sweep.windows import DatedFold, Window, dated_folds, sessions_of_slices, windows_of
-from ml4t_backtest.sweep.workers import Rows, run_here, run_in, run_in_processes
+from ml4t_backtest.sweep.workers import Rows
 
-SWEEPS = "sweeps"
-LEDGER = "ledger"
-_SHARED = "shared"
-# More riders share the data better; fewer lose less when a worker is lost, and show progress sooner.
-_MOST_RIDERS = 32
-
-Progress = Callable[[int, int], None]
+__all__ = ["LEDGER", "SWEEPS", "Progress", "SweepResult", "run_sweep"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +57,7 @@ class SweepResult:
 
         A ruined account has no returns any more: they are 0.
         """
-        done = self.trials.filter(pl.col("status") == "completed")
-        columns = ("variant", "first_session", "last_session", "sessions", "daily_returns")
-        return {
-            (variant, None if first is None else (first, last)): (sessions, [value or 0.0 for value in values])
-            for variant, first, last, sessions, values in done.select(columns).iter_rows()
-        }
+        return returns_of(self.trials.filter(pl.col("status") == "completed"))
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -148,95 +132,24 @@ def run_sweep(
     if workers < 1:
         raise ConfigError(f"workers must be a whole number from 1, got {workers}")
     loaded = sweep if isinstance(sweep, Sweep) else load_sweep(sweep)
-    root = Path(output_root) / SWEEPS
-    prepared = _prepared(loaded, output_root)
-    folds, trials = _plan(loaded, prepared)
-    ledger = TrialLedger(root / LEDGER)
-    known = ledger.completed([trial.key for trial in trials])
-    open_trials = _without(set(known["trial"]), trials)
-    told = len(trials) - len(open_trials)
-    tell = on_progress or _silent
-    tell(told, len(trials))
-    rows: Rows = []
-    tasks = list(_tasks(loaded.name, open_trials, prepared, root / _SHARED, workers))
-    for finished in _run(tasks, workers, executor):
-        ledger.add(finished)
-        rows += finished
-        told += len(finished)
-        tell(told, len(trials))
-    ledger.compact()
-    tried = ledger.tried([each.content_hash for each in prepared.values()])
-    return SweepResult(loaded, tuple(folds), _table(trials, ledger, rows), len(rows), tried)
+    runner = TrialRunner(loaded.name, output_root, workers, executor, on_progress or _silent)
+    folds = _folds(loaded, runner)
+    if isinstance(loaded.config.space, Optuna):
+        loaded = searched(loaded, loaded.config.space, folds, runner)
+    trials = runner.trials(loaded, loaded.variants, [*windows_of(folds)] or [None])
+    runner.run(trials)
+    return SweepResult(
+        loaded, tuple(folds), _table(trials, runner.ledger, runner.rows), len(runner.rows), runner.tried()
+    )
 
 
 def _silent(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def _prepared(sweep: Sweep, output_root: str | Path) -> dict[str, PreparedFiles]:
-    """Return the prepared data of every data set that variants name, by the hash of its configuration."""
-    found: dict[str, PreparedFiles] = {}
-    for variant in sweep.variants:
-        key = config_hash(variant.config.dataset)
-        if key not in found:
-            found[key] = prepared_dataset(variant.config.dataset, output_root)
-    return found
-
-
-def _plan(sweep: Sweep, prepared: Mapping[str, PreparedFiles]) -> tuple[list[DatedFold], list[Trial]]:
-    """Return the folds, and every variant over each of their windows."""
-    split = sweep.config.splits
-    first = sweep.variants[0].config
-    folds: list[DatedFold] = []
-    if split is not None:
-        folds = dated_folds(split, sessions_of_slices(first, prepared[config_hash(first.dataset)]))
-    windows: list[Window | None] = [*windows_of(folds)] or [None]
-    trials = []
-    for window in windows:
-        for number, variant in enumerate(sweep.variants):
-            config = variant.config if window is None else sweep.over(variant, *map(str, window))
-            data = prepared[config_hash(config.dataset)].content_hash
-            trials.append(Trial(number, variant.parameters, variant.seed, window, config, data))
-    return folds, trials
-
-
-def _without(known: set[str], trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that are not known, each key once."""
-    left: dict[str, Trial] = {}
-    for trial in trials:
-        if trial.key not in known:
-            left.setdefault(trial.key, trial)
-    return list(left.values())
-
-
-def _tasks(
-    sweep: str, trials: Sequence[Trial], prepared: Mapping[str, PreparedFiles], shared: Path, workers: int
-) -> Iterator[Task]:
-    """Yield trials that can ride together, in as many tasks as keep all workers busy."""
-    groups: dict[tuple[Any, ...], list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(_ride(trial.config), []).append(trial)
-    busy = math.ceil(len(trials) / (2 * workers)) if workers > 1 else _MOST_RIDERS
-    riders = max(1, min(_MOST_RIDERS, busy))
-    for group in groups.values():
-        data = share(prepared[config_hash(group[0].config.dataset)], shared)
-        for first in range(0, len(group), riders):
-            yield Task(sweep, data, tuple(group[first : first + riders]))
-
-
-def _ride(config: BacktestConfig) -> tuple[Any, ...]:
-    """Return what a feed is made from: configurations that say the same of it can share one."""
-    span = config.backtest
-    told = (span.start, span.end, span.warm_up_days, config.data.validation, config.data.accept)
-    return (config_hash(config.dataset), *told)
-
-
-def _run(tasks: Sequence[Task], workers: int, executor: Executor | None) -> Iterator[Rows]:
-    if executor is not None:
-        return run_in(executor, tasks)
-    if workers > 1 and len(tasks) > 1:
-        return run_in_processes(tasks, workers)
-    return run_here(tasks)
+def _folds(sweep: Sweep, runner: TrialRunner) -> list[DatedFold]:
+    split, first = sweep.config.splits, sweep.variants[0].config
+    return [] if split is None else dated_folds(split, sessions_of_slices(first, runner.prepared(first)))
 
 
 def _table(trials: Sequence[Trial], ledger: TrialLedger, rows: Rows) -> pl.DataFrame:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ml4t_backtest.config.fields import PlainText, SafeName, Section, must
-from ml4t_backtest.sweep.spaces import Grid, Listed, Random, SpaceChoice
-from ml4t_backtest.sweep.splits import SplitChoice
+from ml4t_backtest.sweep.spaces import Grid, Listed, Optuna, Random, SpaceChoice
+from ml4t_backtest.sweep.splits import Combinatorial, SplitChoice
 
 Objective = Literal["sharpe_ratio", "sortino_ratio", "calmar_ratio", "total_return"]
 
@@ -34,8 +34,8 @@ class SweepConfig(Section):
 
     sweep: SweepSection = Field(description="What is varied, and what counts as good.")
     space: SpaceChoice = Field(
-        description="Which values are tried: model grid (parameters), random (parameters, trials, seed) or list "
-        "(trials); keys are dotted keys of the backtest."
+        description="Which values are tried: model grid (parameters), random (parameters, trials, seed), list "
+        "(trials) or optuna (parameters, trials, seed, at_once); keys are dotted keys of the backtest."
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(), description="Each point is tried once with each of these, put where seed_key says."
@@ -62,4 +62,15 @@ class SweepConfig(Section):
             raise must("must name each seed once", key="seeds")
         if self.seed_key is not None and self.seed_key in self.space.varied():
             raise must("must be another key than those of the space", key="seed_key")
+        return self
+
+    @model_validator(mode="after")
+    def _a_search_sees_no_test(self) -> Self:
+        if not isinstance(self.space, Optuna):
+            return self
+        if self.seeds:
+            raise must("must be left out where space.model is optuna, which tries each point once", key="seeds")
+        if isinstance(self.splits, Combinatorial):
+            text = "must be walk_forward where space.model is optuna, which learns from what lies before the first test"
+            raise must(text, key="splits")
         return self

@@ -74,8 +74,8 @@ def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective
     scores, stitched = [], []
     seen: Counter[Window] = Counter()
     for fold in folds:
-        inside = [_score(returns, variant, fold.train, objective) for variant in range(variants)]
-        outside = [_score(returns, variant, fold.test, objective) for variant in range(variants)]
+        inside = [score(returns, variant, fold.train, objective) for variant in range(variants)]
+        outside = [score(returns, variant, fold.test, objective) for variant in range(variants)]
         chosen = best_of(inside)
         for variant in range(variants):
             scores.append((fold.name, variant, inside[variant], outside[variant], variant == chosen))
@@ -90,6 +90,21 @@ def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective
     )
 
 
+def returns_of(trials: pl.DataFrame) -> Returns:
+    """Return sessions and daily returns of trials that were completed, by variant and window.
+
+    A ruined account has no returns any more: they are 0.
+
+    Args:
+        trials: Columns `variant, first_session, last_session, sessions, daily_returns`.
+    """
+    columns = ("variant", "first_session", "last_session", "sessions", "daily_returns")
+    return {
+        (variant, None if first is None else (first, last)): (sessions, [value or 0.0 for value in values])
+        for variant, first, last, sessions, values in trials.select(columns).iter_rows()
+    }
+
+
 def best_of(scores: Sequence[float | None]) -> int | None:
     """Return the first of the greatest scores; None where there is none.
 
@@ -100,7 +115,7 @@ def best_of(scores: Sequence[float | None]) -> int | None:
     return -max(known)[1] if known else None
 
 
-def _score(returns: Returns, variant: int, windows: Sequence[Window], objective: Objective) -> float | None:
+def score(returns: Returns, variant: int, windows: Sequence[Window | None], objective: Objective) -> float | None:
     """Return the figure over windows in a row; None where one of them was not lived through."""
     parts = [returns.get((variant, window)) for window in windows]
     if any(part is None for part in parts):

@@ -1,4 +1,4 @@
-"""Which values are tried: every combination, draws by chance, or a list.
+"""Which values are tried: every combination, draws by chance, a list, or what Optuna proposes.
 
 A space is one frozen dataclass with one method, and its own config section. Keys are the dotted keys of a backtest's
 configuration, values are what would stand there.
@@ -120,6 +120,36 @@ class Random:
 
 
 @dataclass(frozen=True)
+class Optuna:
+    """What Optuna proposes from what came of the proposals before; values as for `Random`.
+
+    Of `at_once` proposals none knows what comes of the others: they are shared by workers and ride one pass. Who does
+    the work does not show in what is proposed.
+    """
+
+    parameters: dict[str, Drawn]
+    trials: Count
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    at_once: Count = 1
+    model: Literal["optuna"] = "optuna"
+
+    def __len__(self) -> int:
+        return self.trials
+
+    def varied(self) -> list[str]:
+        """Return the dotted keys that are varied."""
+        return list(self.parameters)
+
+    def points(self) -> list[Point]:
+        """Return the two ends of every key: what can be checked before anything is proposed.
+
+        >>> Optuna({"a": [1, 2, 3], "b": {"low": 1, "high": 9, "whole": True}}, trials=50).points()
+        [{'a': 1, 'b': 1}, {'a': 3, 'b': 9}]
+        """
+        return [{key: _ends(spec)[end] for key, spec in self.parameters.items()} for end in (0, 1)]
+
+
+@dataclass(frozen=True)
 class Listed:
     """The points as they are listed.
 
@@ -156,10 +186,17 @@ def _at(spec: Any, share: float) -> Any:
     return low + share * (high - low)
 
 
+def _ends(spec: Any) -> tuple[Any, Any]:
+    if isinstance(spec, list):
+        return spec[0], spec[-1]
+    kind = int if spec.get("whole") else float
+    return kind(spec["low"]), kind(spec["high"])
+
+
 def _text(value: Any) -> str:
     """Return what tells values apart; 1, 1.0 and true are three."""
     return repr(value)
 
 
-Space = Grid | Random | Listed
+Space = Grid | Random | Listed | Optuna
 SpaceChoice = Annotated[Space, Field(discriminator="model")]

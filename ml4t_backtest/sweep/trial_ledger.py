@@ -98,6 +98,10 @@ class TrialLedger:
                 continue  # It was merged into another one meanwhile.
         raise BacktestError(f"{self.folder}: the trial ledger changes quicker than it can be read; try again")
 
+    def completed_trials(self) -> set[str]:
+        """Return every trial that was completed."""
+        return set(self.read(returns=False).filter(pl.col("status") == "completed")["trial"])
+
     def completed(self, trials: Sequence[str]) -> pl.DataFrame:
         """Return a row for each of some trials that was completed, in the order given; the first attempt counts."""
         wanted = pl.DataFrame({"trial": list(trials)}, schema={"trial": pl.String})
