@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ml4t_backtest.data.prepared import Prepared
     from ml4t_backtest.reporting.result import BacktestResult
+    from ml4t_backtest.scaffold.found import Found
 
 USER_ERROR = 2
 # Not 1, which is also what a crash of Python ends with.
@@ -315,56 +316,93 @@ def reproduce_run(run_name: str, output_root: Path) -> None:
     click.echo(f"identical  {version.name[:12]}: every table and every figure, to the bit")
 
 
+def _pairs(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, str]:
+    """Return `timestamp=ts_event,symbol=Ticker` as a mapping."""
+    found = {}
+    for pair in filter(None, (text or "").split(",")):
+        ours, sign, theirs = pair.partition("=")
+        if not (sign and ours.strip() and theirs.strip()):
+            raise click.BadParameter(f"{pair!r}: write OURS=THEIRS, for example timestamp=ts_event,symbol=Ticker")
+        found[ours.strip()] = theirs.strip()
+    return found
+
+
+_AVAILABILITY = ["market_open", "market_close", "next_day"]
+_KNOWN_AT = click.Choice(_AVAILABILITY)
+_DATA_FILE = click.Path(dir_okay=True)
+
+
 @main.command()
 @click.argument("name")
-@click.option("--prices", required=True, type=click.Path(dir_okay=False), help="Parquet file of bars.")
-@click.option("--signals", type=click.Path(dir_okay=False), help="Parquet file of predictions.")
+@click.option("--prices", required=True, type=_DATA_FILE, help="Bars: a Parquet, CSV or Arrow file.")
+@click.option("--signals", type=_DATA_FILE, help="Predictions: symbol, date or time, and their numbers.")
+@click.option("--context", type=_DATA_FILE, help="Market-wide values such as the VIX: date or time, and numbers.")
+@click.option("--columns", callback=_pairs, metavar="OURS=THEIRS,...", help="What columns of --prices are called.")
+@click.option("--signal-columns", callback=_pairs, metavar="OURS=THEIRS,...", help="The same of --signals.")
+@click.option("--context-columns", callback=_pairs, metavar="OURS=THEIRS,...", help="The same of --context.")
 @click.option("--bar-label", type=click.Choice(["close", "open", "session"]), help="What a bar's timestamp names.")
 @click.option(
     "--adjustment",
     type=click.Choice(["none", "split", "total_return"]),
     help="What the prices contain already: as traded, adjusted for splits, or for dividends too.",
 )
-@click.option(
-    "--signal-available-at",
-    type=click.Choice(["market_open", "market_close", "next_day"]),
-    help="When a prediction of a session could first be used.",
-)
-@click.option("--timezone", default="UTC", show_default=True, help="Of timestamps that carry none.")
+@click.option("--signal-available-at", type=_KNOWN_AT, help="When a prediction of a session could first be used.")
+@click.option("--context-available-at", type=_KNOWN_AT, help="The same of a value of --context.")
+@click.option("--timezone", help="Of times of day that carry none, for example America/New_York.")
 @click.option("--calendar", default="XNYS", show_default=True, help="The exchange whose sessions count.")
 @click.option("--to", "folder", default=".", show_default=True, type=click.Path(file_okay=False), help="Where to.")
-def new(name: str, prices: str, signals: str | None, folder: str, **told: Any) -> None:
-    """Write a configuration NAME and a strategy for your Parquet files; what they cannot show is asked for.
+def new(
+    name: str,
+    prices: str,
+    signals: str | None,
+    context: str | None,
+    columns: dict[str, str],
+    signal_columns: dict[str, str],
+    context_columns: dict[str, str],
+    folder: str,
+    **told: Any,
+) -> None:
+    """Write a configuration NAME and a strategy for your files; what they cannot show is asked for.
 
     Columns and the length of a bar are detected. What was written runs: ml4t-backtest run NAME.yaml
     """
     from ml4t_backtest.config.fields import check_safe_name
-    from ml4t_backtest.scaffold import Answers, look_at, write_project
+    from ml4t_backtest.scaffold.found import look_at
+    from ml4t_backtest.scaffold.project import Answers, write_project
 
     check_safe_name(name, "configuration")
-    bars = look_at(prices, ("timestamp", "symbol", "open", "high", "low", "close", "volume"))
-    known = look_at(signals, ("timestamp", "symbol")) if signals else None
-    questions = {
+    bars = look_at(prices, ("timestamp", "symbol", "open", "high", "low", "close", "volume"), columns)
+    known = look_at(signals, ("timestamp", "symbol"), signal_columns, "--signal-columns") if signals else None
+    market = look_at(context, ("timestamp",), context_columns, "--context-columns") if context else None
+    answers = Answers(name=name, **_asked(told, bars, known, market))
+    for path in write_project(folder, answers, bars, known, market):
+        click.echo(f"written  {path}")
+
+
+def _asked(told: dict[str, Any], bars: Found, known: Found | None, market: Found | None) -> dict[str, Any]:
+    """Return the answers to what the files cannot show: as they were given, or asked for, all at once."""
+    questions: dict[str, tuple[str, list[str]]] = {
         "bar_label": ("What does the timestamp of a bar name", ["close", "open", "session"]),
         "adjustment": ("What do the prices contain", ["none", "split", "total_return"]),
     }
     if known is not None and not known.has_available_at:
-        when = ["market_open", "market_close", "next_day"]
-        questions["signal_available_at"] = ("When could a prediction of a session first be used", when)
-    for option, (question, choices) in questions.items():
-        if told[option] is None:
-            told[option] = _answer(option, question, choices)
-    for path in write_project(folder, Answers(name=name, **told), bars, known):
-        click.echo(f"written  {path}")
+        questions["signal_available_at"] = ("When could a prediction of a session first be used", _AVAILABILITY)
+    if market is not None and not market.has_available_at:
+        questions["context_available_at"] = ("When could a value of the context first be used", _AVAILABILITY)
+    if any(each is not None and each.is_naive for each in (bars, known, market)):
+        questions["timezone"] = ("In which time zone are times that carry none", [])
+    open_ones = {option: question for option, question in questions.items() if told[option] is None}
+    if open_ones and not _is_a_person():
+        raise BacktestError("\n".join(_unanswered(option, *question) for option, question in open_ones.items()))
+    for option, (question, choices) in open_ones.items():
+        told[option] = click.prompt(question, type=click.Choice(choices) if choices else str)
+    return {**told, "timezone": told["timezone"] or "UTC"}
 
 
-def _answer(option: str, question: str, choices: list[str]) -> str:
-    """Ask a person; refuse to guess where there is none."""
-    if not _is_a_person():
-        flag = "--" + option.replace("_", "-")
-        raise BacktestError(f"{question}? The file does not say: give {flag}, one of {', '.join(choices)}")
-    answer: str = click.prompt(question, type=click.Choice(choices))
-    return answer
+def _unanswered(option: str, question: str, choices: list[str]) -> str:
+    flag = "--" + option.replace("_", "-")
+    allowed = f"one of {', '.join(choices)}" if choices else "for example America/New_York, or UTC"
+    return f"{question}? The file does not say: give {flag}, {allowed}"
 
 
 def _is_a_person() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
@@ -25,6 +25,7 @@ from ml4t_backtest.config.fields import (
     TimeZone,
     distinct,
     must,
+    unknown_key,
 )
 from ml4t_backtest.data.indicators import IndicatorRequest, parse_indicator
 from ml4t_backtest.data.price_form import PriceForm
@@ -34,7 +35,7 @@ from ml4t_backtest.errors import ConfigError
 _EMBEDDED = "dataset://"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BAR = ("timestamp", "symbol", "open", "high", "low", "close", "volume")
-_TAKEN: Final = frozenset((*_BAR, "available_at", "open_instant", "decision_instant", IN_UNIVERSE))
+RESERVED: Final = frozenset((*_BAR, "available_at", "open_instant", "decision_instant", IN_UNIVERSE))
 
 
 def _indicator(text: str) -> str:
@@ -56,8 +57,8 @@ SourcePath = Annotated[
 ]
 _Availability = Literal["market_open", "market_close", "next_day"]
 _PriceColumn = Literal["timestamp", "symbol", "open", "high", "low", "close", "volume"]
-_SignalColumn = Literal["timestamp", "symbol", "available_at"]
-_ContextColumn = Literal["timestamp", "available_at"]
+_SIGNAL_KEYS: Final = ("timestamp", "symbol", "available_at")
+_CONTEXT_KEYS: Final = ("timestamp", "available_at")
 _ActionColumn = Literal["symbol", "ex_date", "kind", "value"]
 _DelistingColumn = Literal["symbol", "date", "price"]
 _UniverseColumn = Literal["symbol", "start", "end"]
@@ -136,6 +137,8 @@ class UniverseSource(SourceConfig):
 class TimedSource(SourceConfig):
     """A source whose rows become known at a declared moment, and are never seen before it."""
 
+    _KEYS: ClassVar[tuple[str, ...]] = ()
+
     names: ColumnNames = Field(min_length=1, description="Value columns to use, at least one.")
     available_at: _Availability | None = Field(
         default=None,
@@ -156,6 +159,14 @@ class TimedSource(SourceConfig):
         default={}, description="Column -> its smallest and its greatest value; a value outside is refused."
     )
     allow_empty: bool = Field(default=False, description="Whether the file may have no rows.")
+    columns: Annotated[dict[ColumnName, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+
+    @model_validator(mode="after")
+    def _columns_are_used(self) -> Self:
+        for name in self.columns:
+            if name not in (*self._KEYS, *self.names):
+                raise unknown_key(name, self._KEYS, key=f"columns.{name}", also="and what names lists")
+        return self
 
     @model_validator(mode="after")
     def _ranges_of_names(self) -> Self:
@@ -168,8 +179,7 @@ class TimedSource(SourceConfig):
 
     @model_validator(mode="after")
     def _declared_once(self) -> Self:
-        columns: dict[str, str] = getattr(self, "columns", {})
-        if self.available_at is not None and "available_at" in columns:
+        if self.available_at is not None and "available_at" in self.columns:
             raise must(
                 "must be null where columns maps an available_at column: only one can hold",
                 key="available_at",
@@ -180,13 +190,13 @@ class TimedSource(SourceConfig):
 class SignalSource(TimedSource):
     """Model outputs per symbol: timestamp, symbol, the named columns, and available_at unless derived."""
 
-    columns: Annotated[dict[_SignalColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+    _KEYS: ClassVar[tuple[str, ...]] = _SIGNAL_KEYS
 
 
 class ContextSource(TimedSource):
     """Market-wide values: timestamp, the named columns, and available_at unless derived."""
 
-    columns: Annotated[dict[_ContextColumn, PlainText], DistinctSources] = Field(default={}, description=_COLUMNS)
+    _KEYS: ClassVar[tuple[str, ...]] = _CONTEXT_KEYS
 
 
 class DatasetConfig(Section):
@@ -293,7 +303,7 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> Self:
-        taken = dict.fromkeys(_TAKEN, "a column that every data set has")
+        taken = dict.fromkeys(RESERVED, "a column that every data set has")
         for key, name in self._named():
             for column in (name, f"{name}_available_at", f"{name}_is_new"):
                 if column in taken:

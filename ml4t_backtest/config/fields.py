@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Final
@@ -20,7 +20,9 @@ from ml4t_backtest.errors import ConfigError
 
 UNSAFE_NAME: Final = "unsafe_name"
 MUST: Final = "must"
+UNKNOWN_KEY: Final = "unknown_key"
 DEFAULT_CALENDAR: Final = "XNYS"
+LONGEST_NAME: Final = 100
 
 _SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
@@ -45,6 +47,19 @@ def must(text: str, *, key: str = "") -> PydanticCustomError:
         key: Key inside the section concerned, where the rule is about a whole section.
     """
     return PydanticCustomError(MUST, "{text}", {"text": text, "key": key})
+
+
+def unknown_key(name: str, allowed: Sequence[str], *, key: str, also: str) -> PydanticCustomError:
+    """Return the error of a key that does not belong where it stands.
+
+    Args:
+        name: The key.
+        allowed: Those that do.
+        key: Where it stands inside the section concerned.
+        also: What else would do, for the message.
+    """
+    text = f"unknown key.{did_you_mean(name, allowed)} Allowed here: {', '.join(allowed)}, {also}"
+    return PydanticCustomError(UNKNOWN_KEY, "{text}", {"text": text, "key": key})
 
 
 def unsafe_name_reason(name: str) -> str | None:
@@ -75,11 +90,21 @@ def _column_name(name: str) -> str:
         at = found.end() if found else 0
         raise must(
             "must be the name of a column (letters, digits, '_', '.', '-', not starting with a digit), "
-            f"never an expression; character {at + 1} is {name[at : at + 1]!r}"
+            f"never an expression; character {at + 1} is {name[at : at + 1]!r}. A column that is called so in its file "
+            "gets a name of yours by columns: {my_name: its name}"
         )
-    if len(name) > 100:
-        raise must("must have at most 100 characters")
+    if len(name) > LONGEST_NAME:
+        raise must(f"must have at most {LONGEST_NAME} characters")
     return name
+
+
+def fits_column_name(name: str) -> bool:
+    """Return whether a configuration can give this name to a column.
+
+    >>> fits_column_name("vix_close"), fits_column_name("VIX Close")
+    (True, False)
+    """
+    return _COLUMN.fullmatch(name) is not None and len(name) <= LONGEST_NAME
 
 
 def _plain_text(text: str) -> str:

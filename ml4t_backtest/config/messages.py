@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ml4t_backtest.config.document import Document, KeyPath, Mistakes, did_you_mean, shown
-from ml4t_backtest.config.fields import MUST, UNSAFE_NAME
+from ml4t_backtest.config.fields import MUST, UNKNOWN_KEY, UNSAFE_NAME
 from ml4t_backtest.config.keys import all_keys, description_at, keys_at, takes_own
 
 _A_SECTION = "a section of keys (`key: value`)"
@@ -56,9 +56,17 @@ def add_mistakes(
         data: What was validated.
         model: The model it was validated by, for names and descriptions.
     """
-    for each in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for each in found:
+        # What is refused item by item is not too short besides.
+        if each["type"] == "too_short" and any(_is_below(other["loc"], each["loc"]) for other in found):
+            continue
         key, text = _explain(each, document, data, model)
         mistakes.add(document.origin.message(key, text), unsafe=each["type"] == UNSAFE_NAME)
+
+
+def _is_below(loc: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
+    return len(loc) > len(other) and loc[: len(other)] == other
 
 
 def _explain(
@@ -69,6 +77,8 @@ def _explain(
     if kind in {MUST, UNSAFE_NAME}:
         key = (*key, *_sub_key(context["key"]))
         return key, f"{_found(key, data, document)}{context['text']}"
+    if kind == UNKNOWN_KEY:
+        return (*key, *_sub_key(context["key"])), str(context["text"])
     if kind == "value_error":
         return key, str(context["error"])
     if kind in _UNKNOWN or error["loc"][-1:] == ("[key]",):

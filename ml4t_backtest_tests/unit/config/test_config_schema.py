@@ -325,6 +325,20 @@ def test_a_column_mapping_names_known_columns_and_each_source_once() -> None:
     assert "must name each once; twice: px" in text
 
 
+def test_a_value_column_is_mapped_like_a_key() -> None:
+    columns = {"timestamp": "Date", "vix": "VIX Close"}
+    source = {"path": "c", "names": ["vix"], "columns": columns, "available_at": "next_day"}
+    loaded = config_from_mapping(_with_source(context=[source]), name="mine", folder=Path())
+    assert loaded.dataset.context[0].columns == columns
+
+
+def test_a_name_that_no_column_may_have_is_one_mistake_which_says_how_to_map_it() -> None:
+    text = _mistake(context=[{"path": "c", "names": ["VIX Close"], "available_at": "next_day"}])
+    assert text.count("\n") == 0
+    assert "context[0].names[0]: found 'VIX Close'" in text
+    assert "columns: {my_name: its name}" in text
+
+
 def test_context_has_no_symbol() -> None:
     text = _mistake(context=[{"path": "c", "names": ["vix"], "columns": {"symbol": "x"}}])
 
