@@ -96,12 +96,14 @@ def main(debug: bool) -> None:
 @_output_root
 def run(config: str, twice: bool, output_root: Path) -> None:
     """Run the backtest of CONFIG (a name or a path) and write its result."""
+    from ml4t_backtest.config.components import build_components
     from ml4t_backtest.config.loader import load_config
     from ml4t_backtest.reporting.parquet import report_path
     from ml4t_backtest.run_provenance import run_provenance
     from ml4t_backtest.runner import check_determinism, prepared_dataset, publish_run, run_inputs, run_prepared
 
     loaded = load_config(config)
+    build_components(loaded)
     if twice:
         check_determinism(loaded)
     with _progress("Preparing") as show:
@@ -230,7 +232,7 @@ def report(run_folder: str, output_root: Path) -> None:
     from ml4t_backtest.reporting.parquet import read_result, report_path
 
     version = _run_version(run_folder, output_root)
-    _show_summary(Path(run_folder).name, read_result(version))
+    _show_summary(Path(_run_name(run_folder)).name, read_result(version))
     page = report_path(version)
     click.echo(f"report  {page.absolute()}" if page else "this run was written without a report")
 
@@ -292,6 +294,7 @@ def runs(as_json: bool, output_root: Path) -> None:
         return
     header = ("run", "version", "written (UTC)", "data set", "config", "data", "code")
     show_columns((*header, *(label for label, _, _ in figures)), rows)
+    click.echo("* what the run's name stands for")
 
 
 @main.command("reproduce")
@@ -305,7 +308,7 @@ def reproduce_run(run_name: str, output_root: Path) -> None:
     """
     from ml4t_backtest.reproduction import find_run, reproduce
 
-    version = find_run(run_name, output_root)
+    version = find_run(_run_name(run_name), output_root)
     again = reproduce(version)
     for line in again.environment:
         click.echo(f"note       {line}")
@@ -466,19 +469,29 @@ def _in_dagster(module: str, *arguments: str) -> int:
 
 
 def _run_version(run: str, output_root: Path) -> Path:
-    """Return the folder of a run's current version, from its name or its folder."""
+    """Return the folder of a run's current version, from its name, its configuration's file or its folder."""
     from ml4t_backtest.reporting.parquet import resolve_version
     from ml4t_backtest.runner import RUNS
 
     # os.path takes a name that is too long for one that does not exist.
-    return resolve_version(run if os.path.isdir(run) else output_root / RUNS / run)
+    return resolve_version(run if os.path.isdir(run) else output_root / RUNS / _run_name(run))
+
+
+def _run_name(run: str) -> str:
+    """Return the name of a run; of the file of a configuration that of its run."""
+    from ml4t_backtest.config.folders import SUFFIXES
+    from ml4t_backtest.config.loader import load_config
+
+    return load_config(run).name if run.endswith(SUFFIXES) and os.path.isfile(run) else run
 
 
 def _show_summary(title: str, result: BacktestResult) -> None:
-    from ml4t_backtest.reporting.tearsheet import summary_rows
+    from ml4t_backtest.reporting.summary import figure_rows, remarks
     from ml4t_backtest.reporting.terminal import show_table
 
-    show_table(title, summary_rows(result))
+    show_table(title, figure_rows(result))
+    for label, text in remarks(result):
+        click.echo(f"{label.lower():<12}  {text}")
 
 
 def _described(prepared: Prepared) -> str:

@@ -88,9 +88,10 @@ def run_backtest(
         StrategyError: The strategy raised.
 
     >>> print(run_backtest("simple_ml_strategy"))
-    BacktestResult(172 trades, 340 fills, final equity 1,328,560.07)
+    BacktestResult(168 trades and 4 open, 340 fills, final equity 1,328,560.07)
     """
     loaded = config if isinstance(config, BacktestConfig) else load_config(config)
+    build_components(loaded)  # Before the data: what is wrong with the configuration is said at once.
     if output_root is not None:
         return run_prepared(loaded, prepared_dataset(loaded.dataset, output_root), on_progress=on_progress)
     with dataset_at_hand(loaded.dataset) as prepared:

@@ -14,20 +14,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_origin
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from ml4t_backtest.config.cost_models import CommissionChoice, OwnModel, SlippageChoice
-from ml4t_backtest.config.document import KeyPath, Mistakes, Origin, did_you_mean, shown
-from ml4t_backtest.config.import_path import ImportPath, check_allowed, file_in_folder, require_import_path
+from ml4t_backtest.config.document import Document, KeyPath, Mistakes, Origin, did_you_mean, shown
+from ml4t_backtest.config.import_path import (
+    ImportPath,
+    check_allowed,
+    file_in_folder,
+    parse_import_path,
+    require_import_path,
+)
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
+from ml4t_backtest.strategy.columns import ColumnOf
 
 if TYPE_CHECKING:
+    from ml4t_backtest.config.dataset_schema import DatasetConfig
     from ml4t_backtest.config.schema import BacktestConfig, StrategySection
     from ml4t_backtest.execution.commission import CommissionModel
     from ml4t_backtest.execution.slippage import SlippageModel
     from ml4t_backtest.strategy.base import Strategy
+
+# Kind of column -> the names of those that a data set has; nothing where they are not known.
+Columns = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -74,10 +85,11 @@ def build_components(config: BacktestConfig) -> Components:
     """
     origin = config._origin or Origin("<config>", config.folder)
     mistakes = Mistakes()
+    columns = columns_of(config.dataset)
 
     def build(section: _Named, key: KeyPath, kind: _Kind) -> Any:
         try:
-            return _build(section, key, kind, origin, config._allowed_modules)
+            return _build(section, key, kind, origin, config._allowed_modules, columns)
         except ConfigError as error:
             mistakes.absorb(error)
             return None
@@ -92,6 +104,47 @@ def build_components(config: BacktestConfig) -> Components:
     )
     mistakes.raise_any()
     return built
+
+
+def columns_of(dataset: DatasetConfig) -> Columns:
+    """Return the columns that a strategy can be told to use, by their kind."""
+    return {
+        "signal": dataset.signal_names,
+        "indicator": dataset.indicator_names,
+        "context": dataset.context_names,
+    }
+
+
+def note_mistakes(
+    document: Document, allowed: Sequence[str], dataset: DatasetConfig | None, mistakes: Mistakes
+) -> None:
+    """Note what is wrong with the classes that a document names and with their params.
+
+    This imports them; the loader asks for it where something else is wrong already, so that all of it is said at once.
+
+    Args:
+        document: The configuration, whose paths are allowed.
+        allowed: As for `load_strategy_class`.
+        dataset: Its data set; None where that is not known.
+        mistakes: Where to note them.
+    """
+    kinds = {("strategy",): _strategies(), ("execution", "slippage"): _SLIPPAGES}
+    kinds[("execution", "commission")] = _COMMISSIONS
+    columns = {} if dataset is None else columns_of(dataset)
+    for key, kind in kinds.items():
+        section: Any = document.data
+        for part in key:
+            section = section.get(part) if isinstance(section, Mapping) else None
+        path, params = (section.get("path"), section.get("params", {})) if isinstance(section, Mapping) else ("", {})
+        if not isinstance(path, str) or not path or not isinstance(params, Mapping) or parse_import_path(path) is None:
+            continue
+        try:
+            found = _load_class(path, document.origin.folder, allowed, kind)
+            _checked_params(found, params, document.origin, (*key, "params"), columns)
+        except ConfigError as error:
+            mistakes.absorb(error)
+        except StrategyError as error:
+            mistakes.add(document.origin.message((*key, "path"), str(error)))
 
 
 def load_strategy_class(path: str, folder: Path, allowed_prefixes: Sequence[str] = ()) -> type[Strategy]:
@@ -148,7 +201,7 @@ def build_strategy(section: StrategySection, folder: Path, allowed_prefixes: Seq
         StrategyError: The class cannot be loaded, or its constructor failed otherwise.
     """
     origin = section._origin or Origin("<config>", folder)
-    built: Strategy = _build(section, ("strategy",), _strategies(), origin, allowed_prefixes)
+    built: Strategy = _build(section, ("strategy",), _strategies(), origin, allowed_prefixes, {})
     return built
 
 
@@ -169,9 +222,9 @@ def _strategies() -> _Kind:
     return _Kind("Strategies", fits, "derived from ml4t_backtest.Strategy")
 
 
-def _build(section: _Named, key: KeyPath, kind: _Kind, origin: Origin, allowed: Sequence[str]) -> Any:
+def _build(section: _Named, key: KeyPath, kind: _Kind, origin: Origin, allowed: Sequence[str], columns: Columns) -> Any:
     found = _load_class(section.path, origin.folder, allowed, kind)
-    params = _checked_params(found, section.params, origin, (*key, "params"))
+    params = _checked_params(found, section.params, origin, (*key, "params"), columns)
     try:
         return found(**params)
     except BacktestError:
@@ -232,7 +285,9 @@ def _class_in(module: ModuleType, path: ImportPath, kind: _Kind) -> type[Any]:
     return found
 
 
-def _checked_params(wanted: type, params: Mapping[str, Any], origin: Origin, section: KeyPath) -> dict[str, Any]:
+def _checked_params(
+    wanted: type, params: Mapping[str, Any], origin: Origin, section: KeyPath, columns: Columns
+) -> dict[str, Any]:
     mistakes = Mistakes()
     accepted = _parameters(wanted)
     takes_any = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
@@ -248,8 +303,23 @@ def _checked_params(wanted: type, params: Mapping[str, Any], origin: Origin, sec
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in params:
             mistakes.add(origin.message((*section, name), f"{wanted.__name__} requires it"))
+        elif mistake := _no_such_column(checked.get(name, parameter.default), parameter.annotation, columns):
+            said = "found" if name in params else f"{wanted.__name__} takes, unless told otherwise,"
+            mistakes.add(origin.message((*section, name), f"{said} {mistake}"))
     mistakes.raise_any()
     return checked
+
+
+def _no_such_column(value: Any, annotation: Any, columns: Columns) -> str:
+    """Return what is wrong with the value of a parameter that names a column; nothing where columns are not known."""
+    marks = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, ColumnOf)]
+    if not marks or not columns or not isinstance(value, str):
+        return ""
+    there = [name for kind in marks[0].kinds for name in columns[kind]]
+    if value in there:
+        return ""
+    allowed = f"a {' or '.join(marks[0].kinds)} of the data set: {', '.join(there) or 'it has none'}"
+    return f"{shown(value)}; must be {allowed}.{did_you_mean(value, there)}"
 
 
 def _parameters(wanted: type) -> Mapping[str, inspect.Parameter]:
@@ -266,6 +336,8 @@ def _unknown_param(wanted: type, name: str, named: Mapping[str, object]) -> str:
 
 def _checked(value: Any, annotation: Any) -> tuple[Any, str]:
     """Return the value as its annotation wants it (a list may become a tuple), and what is wrong with it."""
+    if get_origin(annotation) is Annotated:
+        annotation = annotation.__origin__
     if annotation is inspect.Parameter.empty or isinstance(annotation, str):
         return value, ""
     try:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ml4t_backtest.config.fields import check_safe_name, unknown
+from ml4t_backtest.config.fields import check_safe_name, unknown, unsafe_name_reason
 from ml4t_backtest.errors import ConfigError
 
 CONFIGS_VARIABLE: Final = "ML4T_CONFIGS"
@@ -60,7 +60,8 @@ def find_config(name_or_path: str | Path) -> Path:
     """Return the file of a configuration, given by name or by path.
 
     Args:
-        name_or_path: A name such as `simple_ml_strategy`, or a path to a YAML or JSON file.
+        name_or_path: A name such as `simple_ml_strategy`, or a path to a YAML or JSON file. A name that the folder
+            of configurations does not have may be that of a file where one stands.
 
     Raises:
         ConfigError: No such name; the text lists those that exist. (A path is not looked at.)
@@ -68,6 +69,9 @@ def find_config(name_or_path: str | Path) -> Path:
     if is_path(name_or_path):
         return Path(name_or_path)
     found = _named(config_folder())
+    here = [Path(f"{name_or_path}{suffix}") for suffix in SUFFIXES]
+    if name_or_path not in found and unsafe_name_reason(str(name_or_path)) is None:
+        found |= {str(name_or_path): file for file in here if file.is_file()}
     if name_or_path not in found:
         raise unknown("configuration", str(name_or_path), found)
     return found[str(name_or_path)]

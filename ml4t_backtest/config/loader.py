@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ml4t_backtest.config.components import note_mistakes
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Document, Mistakes, Origin, did_you_mean, read_text
 from ml4t_backtest.config.fields import unsafe_name_reason
@@ -154,10 +155,12 @@ def load_document(document: Document, name: str, allowed_modules: Sequence[str] 
     mistakes = Mistakes()
     data = _with_names(document.data, name)
     config = validate_document(BacktestConfig, document, data, mistakes)
-    _check_paths(document, mistakes, allowed_modules)
-    dataset = _named_dataset(document, mistakes) or (config.data.source if config else None)
-    if config is not None and dataset is not None:
-        _check_benchmark(config, dataset, document, mistakes)
+    allowed = _check_paths(document, mistakes, allowed_modules)
+    dataset = _named_dataset(document, mistakes) or (config.data.source if config else _source_alone(data))
+    if dataset is not None:
+        _check_benchmark(dataset, document, mistakes)
+    if mistakes and allowed:
+        note_mistakes(document, allowed_modules, dataset, mistakes)
     mistakes.raise_any()
     assert config is not None
     assert dataset is not None
@@ -237,27 +240,39 @@ def _named_dataset(document: Document, mistakes: Mistakes) -> DatasetConfig | No
         return None
 
 
-def _check_paths(document: Document, mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
-    for section in (("strategy",), ("execution", "slippage"), ("execution", "commission")):
-        _check_path(document, (*section, "path"), mistakes, allowed_modules)
+def _source_alone(data: Mapping[str, Any]) -> DatasetConfig | None:
+    """Return the data set in place of a configuration that is wrong elsewhere; None where it is wrong itself."""
+    try:
+        return DatasetConfig.model_validate_json(json.dumps(_value(data, "data", "source")))
+    except ValidationError:
+        return None
 
 
-def _check_path(document: Document, key: tuple[str, ...], mistakes: Mistakes, allowed_modules: Sequence[str]) -> None:
+def _check_paths(document: Document, mistakes: Mistakes, allowed_modules: Sequence[str]) -> bool:
+    """Note the classes that the configuration may not name; return whether there are none."""
+    sections = (("strategy",), ("execution", "slippage"), ("execution", "commission"))
+    checked = [_check_path(document, (*section, "path"), mistakes, allowed_modules) for section in sections]
+    return all(checked)
+
+
+def _check_path(document: Document, key: tuple[str, ...], mistakes: Mistakes, allowed_modules: Sequence[str]) -> bool:
     """Note a class that the configuration may not name, before anything is imported."""
     path = _value(document.data, *key)
     parsed = parse_import_path(path) if isinstance(path, str) else None
     if parsed is None:
-        return
+        return True
     try:
         check_allowed(parsed, document.origin.folder, allowed_modules)
     except (ConfigError, UnsafePathError) as error:
         text = document.origin.message(key, f"found {path!r}; {error}")
         mistakes.add(text, unsafe=isinstance(error, UnsafePathError))
+        return False
+    return True
 
 
-def _check_benchmark(config: BacktestConfig, dataset: DatasetConfig, document: Document, mistakes: Mistakes) -> None:
-    benchmark, columns = config.reporting.benchmark, dataset.context_names
-    if benchmark is not None and benchmark not in columns:
+def _check_benchmark(dataset: DatasetConfig, document: Document, mistakes: Mistakes) -> None:
+    benchmark, columns = _value(document.data, "reporting", "benchmark"), dataset.context_names
+    if isinstance(benchmark, str) and benchmark not in columns:
         known = ", ".join(columns) or "it has none"
         text = f"found {benchmark!r}; must be a context column of the data set: {known}."
         text += did_you_mean(benchmark, columns)

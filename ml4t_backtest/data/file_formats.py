@@ -25,9 +25,10 @@ from ml4t_backtest.data.parquet_files import (
     scan_parquet_files,
 )
 from ml4t_backtest.data.storage import is_published_folder, published_files
-from ml4t_backtest.errors import DataValidationError, Violation
+from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)")
 _OFFSET = re.compile(r"(Z|[+-]\d{2}:\d{2})")
 _MOMENT = "%Y-%m-%dT%H:%M:%S%.f"
 
@@ -115,7 +116,7 @@ def scan_csv(request: FileRequest) -> pl.LazyFrame:
         texts = dict.fromkeys((*request.texts, *request.moments), pl.String())
         rows = pl.scan_csv(files, schema_overrides=texts, infer_schema_length=None, glob=request.is_remote)
         found = rows.collect_schema().names()
-        return rows.with_columns(_moment(rows, name) for name in request.moments if name in found)
+        return rows.with_columns(_moment(rows, name, request.path) for name in request.moments if name in found)
 
 
 def scan_arrow(request: FileRequest) -> pl.LazyFrame:
@@ -193,9 +194,14 @@ def _remote_keys(path: str) -> dict[str, pl.DataType]:
     return {key: pl.String() for file in files for key in hive_keys(PurePath(file))}
 
 
-def _moment(rows: pl.LazyFrame, name: str) -> pl.Expr:
+def _moment(rows: pl.LazyFrame, name: str, path: str) -> pl.Expr:
     """Return a text column as dates or datetimes, told by its first value; another kind further down is an error."""
     first = rows.select(pl.col(name).drop_nulls().first()).collect(engine="in-memory").item() or ""
+    if first and not _ISO.match(first):
+        raise CorruptDatasetError(
+            f"{path}: column {name!r} begins with {first[:40]!r}, which may be one day here and another elsewhere: "
+            "write it as ISO 8601, 2024-01-31, 2024-01-31 16:00:00 or 2024-01-31T16:00:00-05:00"
+        )
     text = pl.col(name).str.replace(" ", "T", literal=True)
     if _DAY.fullmatch(first):
         return pl.col(name).str.to_date("%Y-%m-%d", strict=True)

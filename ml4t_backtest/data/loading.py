@@ -32,6 +32,11 @@ Columns = Mapping[str, str]
 _NUMERIC_PRICES = (*schemas.PRICE_COLUMNS, "volume")
 _TIMES = ("timestamp", "available_at", "open_instant")
 _TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+# What the rule is called in Python where it is not `available_at`.
+_DECLARED_BY = {
+    "signals": "in Python valid_from= of add_signals, signal_available_at= of a feed",
+    "context": "in Python available_at= of add_context, context_available_at= of a feed",
+}
 
 
 @dataclass(frozen=True)
@@ -392,7 +397,8 @@ def _no_availability(name: str, dataset: str, file: str | None) -> Violation:
         "nothing says when the rows became known",
         file=file,
         column=name,
-        hint="declare available_at: market_open, market_close or next_day, or add a datetime column `available_at`",
+        hint="declare available_at: market_open, market_close or next_day, or add a datetime column `available_at` "
+        f"({_DECLARED_BY[dataset]})",
     )
 
 

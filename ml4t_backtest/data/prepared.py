@@ -103,6 +103,12 @@ class PreparedData:
     indicators: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return a line: the tables themselves are its attributes."""
+        columns = ", ".join((*self.signals, *self.indicators, *self.context)) or "none"
+        symbols = self.asset_data["symbol"].n_unique()
+        return f"PreparedData({self.asset_data.height} rows, {symbols} symbols, columns: {columns})"
+
     @property
     def rows(self) -> pl.DataFrame:
         """The bars, as a feed takes them."""

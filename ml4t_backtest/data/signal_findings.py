@@ -15,7 +15,8 @@ from ml4t_backtest.data.scratch import ROW
 from ml4t_backtest.data.sources import describe
 from ml4t_backtest.errors import Violation
 
-# Fewer rows than this about a session in which their symbol has a bar, and something is wrong.
+# Fewer rows than this about a session in which their symbol has a bar, and fewer such sessions than this with a row:
+# something is wrong. Signals of a longer span than the bars are none of that.
 _MATCHED = 0.5
 # A signal is out of date after so long, or after so many times the distance between its rows.
 _FRESH, _TIMES = timedelta(days=30), 3
@@ -39,6 +40,7 @@ class SignalWatch:
         self._spec, self._calendar = spec, calendar
         self._symbols = frozenset(symbols)
         self._rows = self._matched = 0
+        self._sessions = self._sessions_with_rows = 0
         self._orphans: list[pl.DataFrame] = []
         self._stale: list[pl.DataFrame] = []
         self._late = 0
@@ -60,7 +62,7 @@ class SignalWatch:
             span = {"first": pl.col("timestamp").min(), "last": pl.col("timestamp").max(), "row": pl.col(ROW).min()}
             self._orphans.append(orphans.group_by("symbol").agg(rows=pl.len(), **span).sort("symbol"))
         if bars.height:
-            self._matched += self._count_matched(rows, bars)
+            self._count_matched(rows, bars)
             self._stale.append(self._out_of_date(rows, bars))
 
     def violations(self) -> Iterator[Violation]:
@@ -98,7 +100,8 @@ class SignalWatch:
                 row=row,
                 file=file,
             )
-        if self._rows and self._matched < _MATCHED * self._rows:
+        some_bars_only = self._sessions_with_rows < _MATCHED * self._sessions or not self._sessions
+        if self._rows and self._matched < _MATCHED * self._rows and some_bars_only:
             yield Finding(
                 "DQ-MATCH",
                 None,
@@ -118,12 +121,15 @@ class SignalWatch:
             return []
         return list(pl.concat(self._orphans).select("symbol", "rows", "first", "last", "row").iter_rows())
 
-    def _count_matched(self, rows: pl.DataFrame, bars: pl.DataFrame) -> int:
+    def _count_matched(self, rows: pl.DataFrame, bars: pl.DataFrame) -> None:
         about, there = (
             frame.select("symbol", session=self._calendar.session_at(frame["timestamp"])["session"])
             for frame in (rows, bars)
         )
-        return about.join(there.unique(), on=["symbol", "session"], how="semi").height
+        sessions, keys = there.unique(), ["symbol", "session"]
+        self._matched += about.join(sessions, on=keys, how="semi").height
+        self._sessions += sessions.height
+        self._sessions_with_rows += sessions.join(about, on=keys, how="semi").height
 
     def _out_of_date(self, rows: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
         """Return for each symbol the bars at which its last signal was too old."""

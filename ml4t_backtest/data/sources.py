@@ -167,6 +167,8 @@ def _absent(name: str, found: list[str], dataset: str, file: str | None) -> Viol
         name, found, 1
     )
     hint = f"the columns are: {', '.join(found)}"
+    if dataset == "asset_data":
+        hint += "; a feed takes no other names: DataPreparer().add_prices(..., columns={...}) maps them, or rename them"
     hint = f"map it: columns: {{{name}: {near[0]}}}; {hint}" if near else hint
     return Violation("E-SC-MISSING", dataset, f"column {name!r} is absent", file=file, column=name, hint=hint)
 

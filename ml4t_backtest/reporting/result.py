@@ -13,6 +13,7 @@ import polars as pl
 from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
 from ml4t_backtest.data.object_store import place_to_write
+from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.reporting.metrics import compute_metrics
 
 if TYPE_CHECKING:
@@ -86,6 +87,28 @@ class BacktestResult:
         folder = place_to_write(path)
         return write_result(self, folder.parent, folder.name)
 
+    def write_report(
+        self,
+        path: str | Path,
+        *,
+        title: str = "Backtest",
+        benchmark: str | None = None,
+        bars: pl.DataFrame | pl.LazyFrame | None = None,
+    ) -> Path:
+        """Write the report as one HTML file and return its path.
+
+        Args:
+            path: The file, in a folder that is there.
+            title: Heading, plain text.
+            benchmark: Context column to compare with.
+            bars: What it was run over, for the price charts; see `render_report`.
+        """
+        from ml4t_backtest.reporting.tearsheet import render_report
+
+        page = output_folder(path)
+        page.write_text(render_report(self, title=title, benchmark=benchmark, bars=bars), encoding="utf-8")
+        return page
+
     def write_csv(self, folder: str | Path) -> Path:
         """Write the tables as CSV files for spreadsheets; see `reporting.export`."""
         from ml4t_backtest.reporting.export import write_csv_folder
@@ -106,4 +129,8 @@ class BacktestResult:
 
     def __repr__(self) -> str:
         last = self.portfolio_states["equity"][-1] if self.portfolio_states.height else self.initial_capital
-        return f"BacktestResult({self.trades.height} trades, {self.fills.height} fills, final equity {last:,.2f})"
+        still_open = self.trades.filter(pl.col("status") == "open").height
+        rejected = self.rejected_orders.height
+        told = [f"{self.trades.height - still_open} trades" + (f" and {still_open} open" if still_open else "")]
+        told += [f"{self.fills.height} fills", *([f"{rejected} rejected orders"] if rejected else [])]
+        return f"BacktestResult({', '.join(told)}, final equity {last:,.2f})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import polars as pl
+
 from ml4t_backtest.data.data_quality import summarize
 from ml4t_backtest.reporting.formats import Number, count, money, percent, ratio
 from ml4t_backtest.reporting.result import BacktestResult
@@ -70,11 +72,37 @@ def summary_rows(result: BacktestResult) -> list[tuple[str, str]]:
         result: The run.
 
     Returns:
-        Pairs of label and text; a figure that is undefined reads `n/a`. Each note of the data is a row `Note`, each
-        kind of finding in it a row `Data quality`.
+        Pairs of label and text; a figure that is undefined reads `n/a`. After the figures come the lines of
+        `remarks`.
     """
+    return [*figure_rows(result), *remarks(result)]
+
+
+def remarks(result: BacktestResult) -> list[tuple[str, str]]:
+    """Return what is no figure: why orders were rejected, notes of the data, and what was found in it.
+
+    Args:
+        result: The run.
+
+    Returns:
+        Pairs of label and text: `Rejected` for each reason, `Note` for each note, `Data quality` for each kind of
+        finding.
+    """
+    rejected = [("Rejected", line) for line in rejections(result)]
     notes = [("Note", note) for note in data_notes(result)]
-    return [*figure_rows(result), *notes, *(("Data quality", line) for line in summarize(result.data_quality))]
+    return [*rejected, *notes, *(("Data quality", line) for line in summarize(result.data_quality))]
+
+
+def rejections(result: BacktestResult) -> list[str]:
+    """Return one line per reason for which orders were rejected: how many, and the first of them with its numbers."""
+    first = pl.col("side", "symbol", "decision_timestamp", "detail").first()
+    reasons = result.rejected_orders.group_by("reason", maintain_order=True).agg(pl.len().alias("count"), first)
+    return [
+        f"{row['reason']}: {count(row['count'])} {'orders' if row['count'] > 1 else 'order'}; first: {row['side']} "
+        f"{row['symbol']} at {row['decision_timestamp']:%Y-%m-%d %H:%M} UTC"
+        + (f", {row['detail']}" if row["detail"] else "")
+        for row in reasons.iter_rows(named=True)
+    ]
 
 
 def figure_rows(result: BacktestResult) -> list[tuple[str, str]]:

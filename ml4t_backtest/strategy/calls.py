@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import polars as pl
 
@@ -81,7 +82,7 @@ class Calls:
             try:
                 strategy.on_timestamp_batch(moments[index], batch(index), context_at(index))
             except _RAISED as error:
-                raise self._error(error) from error
+                raise self._error(error, context=context_at(index)) from error
 
         return decide
 
@@ -97,7 +98,8 @@ class Calls:
                 for event in islice(events, widths[index]):
                     on_market_data(event)
             except _RAISED as error:
-                raise self._error(error, None if event is None else event.symbol) from error
+                symbol = None if event is None else event.symbol
+                raise self._error(error, symbol, chunk.context_at(index)) from error
 
         return decide
 
@@ -107,10 +109,18 @@ class Calls:
         except _RAISED as error:
             raise self._error(error) from error
 
-    def _error(self, error: BaseException, symbol: str | None = None) -> StrategyError:
+    def _error(
+        self, error: BaseException, symbol: str | None = None, context: Mapping[str, Any] | None = None
+    ) -> StrategyError:
         when = f"at {to_datetime(self._market.timestamp):%Y-%m-%d %H:%M} UTC" if self._market.started else "in on_start"
         where = f" on {symbol}" if symbol else ""
-        return StrategyError(f"{self._name()} raised {when}{where}: {error!r}")
+        shown = self._shown(context) if isinstance(error, KeyError) and context is not None else ""
+        return StrategyError(f"{self._name()} raised {when}{where}: {error!r}{shown}")
+
+    def _shown(self, context: Mapping[str, Any]) -> str:
+        """Return what a slice has, for a strategy that asked for what it does not have."""
+        kinds = (("signals", self._signals), ("indicators", self._indicators), ("context", tuple(context)))
+        return "; of this data: " + ", ".join(f"{kind} {list(names)}" for kind, names in kinds)
 
     def _refuse_orders(self, when: str) -> None:
         """Raise for orders made where there is no slice to size them with, or none left to fill them."""

@@ -11,6 +11,7 @@ import polars as pl
 
 from ml4t_backtest.core.event import MarketEvent
 from ml4t_backtest.strategy.base import Strategy
+from ml4t_backtest.strategy.columns import BatchColumn, ContextName, SignalName
 
 
 @dataclass
@@ -24,7 +25,7 @@ class PredictionThreshold(Strategy):
         position_percent: Fraction of equity per position.
     """
 
-    signal: str = "prediction"
+    signal: SignalName = "prediction"
     enter_above: float = 0.52
     exit_below: float = 0.50
     position_percent: float = 0.15
@@ -52,7 +53,7 @@ class TopNByPrediction(Strategy):
         gross_exposure: Fraction of equity invested.
     """
 
-    signal: str = "prediction"
+    signal: BatchColumn = "prediction"
     top_n: int = 2
     rebalance_every: int = 5
     gross_exposure: float = 0.95
@@ -87,8 +88,8 @@ class RegimeSwitching(Strategy):
         gross_exposure: Fraction of equity invested in the calm regime.
     """
 
-    signal: str = "prediction"
-    volatility: str = "spx_volatility_21d"
+    signal: BatchColumn = "prediction"
+    volatility: ContextName = "spx_volatility_21d"
     calm_below: float = 0.20
     calm_top_n: int = 3
     stressed_enter_above: float = 0.52

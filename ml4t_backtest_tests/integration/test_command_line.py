@@ -33,6 +33,19 @@ def test_report_shows_a_run_again(runner: CliRunner) -> None:
     assert again.output.split("report ")[0] == first.output.split("result ")[0]
 
 
+def test_a_run_is_named_by_the_file_of_its_configuration_too(runner: CliRunner, tmp_path: Path) -> None:
+    text = "data: {dataset: us_tech_daily}\nbacktest: {start: 2012-06-01, end: 2012-06-29}\n"
+    strategy = "strategy: {path: ml4t_backtest.strategy.library.PredictionThreshold, params: {position_percent: 20}}\n"
+    (tmp_path / "mine.yaml").write_text(text + strategy, encoding="utf-8")
+    ran = runner.invoke(main, ["run", "mine"])
+    assert ran.exit_code == 0, ran.output
+    # 20 times the equity, where 20 % was meant.
+    assert "rejected      insufficient_cash: " in ran.output
+    assert "20 of equity in a cash account" in ran.output
+    again = runner.invoke(main, ["report", "mine.yaml"])
+    assert again.output.split("report ")[0] == ran.output.split("result ")[0]
+
+
 def test_validate_runs_nothing_and_writes_nothing(runner: CliRunner, tmp_path: Path) -> None:
     ran = runner.invoke(main, ["validate", "regime_switching"])
     assert ran.exit_code == 0

@@ -87,6 +87,13 @@ def test_a_date_in_csv_that_reads_differently_elsewhere_is_refused(written: str,
         rows_of(path)
 
 
+def test_a_date_in_another_form_is_told_with_the_form_it_must_have(tmp_path: Path) -> None:
+    path = tmp_path / "VIX_History.csv"
+    path.write_text("DATE,CLOSE\n01/02/2024,13.2\n")
+    with pytest.raises(BacktestError, match=r"column 'DATE' begins with '01/02/2024'.* ISO 8601, 2024-01-31"):
+        rows_of(path, columns={"timestamp": "DATE"})
+
+
 def test_a_csv_that_mixes_days_and_moments_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     path.write_text("timestamp,symbol,p\n2024-01-02,A,0.5\n2024-01-03 16:00:00,A,0.5\n")

@@ -11,6 +11,7 @@ from worlds import closes, run
 from ml4t_backtest import BacktestResult, DataValidationError, read_result
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.validation import validate
+from ml4t_backtest.reporting.summary import rejections
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,17 @@ def test_it_is_written_beside_the_other_tables_and_follows_from_them_when_read(
 
 def test_a_run_that_refused_nothing_has_an_empty_table() -> None:
     assert run({"A": [10, 10]}, {0: lambda s: s.buy("A", 1)}).rejected_orders.is_empty()
+
+
+def test_a_line_for_each_reason_says_how_many_and_the_first(result: BacktestResult) -> None:
+    cash = "200 shares at 10 cost 2000.00, cash is 500.00"
+    assert rejections(result) == [
+        f"insufficient_cash: 1 order; first: buy A at 2024-01-02 21:00 UTC, {cash}",
+        "unknown_symbol: 1 order; first: buy Z at 2024-01-02 21:00 UTC, 'Z' is not in the data",
+    ]
+
+
+def test_a_result_is_told_with_what_is_open_and_what_was_rejected(result: BacktestResult) -> None:
+    assert repr(result) == "BacktestResult(1 trades, 2 fills, 2 rejected orders, final equity 1,000.00)"
+    held = run({"A": [10, 10]}, {0: lambda s: s.buy("A", 1)})
+    assert repr(held) == "BacktestResult(0 trades and 1 open, 1 fills, final equity 1,000.00)"

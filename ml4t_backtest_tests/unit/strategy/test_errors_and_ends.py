@@ -50,6 +50,16 @@ def test_exception_on_an_event_names_the_symbol() -> None:
         run_on(feed(), FailsOnB())
 
 
+def test_who_asks_for_a_column_that_is_not_there_is_told_those_that_are() -> None:
+    class Misspells(Strategy):
+        def on_market_data(self, event: MarketEvent) -> None:
+            self.buy(event.symbol, event.signals["scroe"])
+
+    frame = bars(WORLD).with_columns(score=pl.lit(1.0))
+    with pytest.raises(StrategyError, match=r"KeyError\('scroe'\); of this data: signals \['score'\], indicators \[\]"):
+        run_on(PolarsDataFeed(frame, signal_columns=["score"], bar_label="session"), Misspells())
+
+
 class Quiet(Strategy):
     def on_timestamp_batch(self, timestamp: datetime, asset_batch: pl.DataFrame, context: Any) -> None:
         pass
