@@ -255,9 +255,42 @@ def export(run_folder: str, form: str, folder: Path, output_root: Path) -> None:
     """Write the tables of RUN (a run's name, or a folder with a result) for other programs."""
     from ml4t_backtest.reporting.parquet import read_result
 
-    result = read_result(_run_version(run_folder, output_root))
-    written = result.write_csv(folder) if form == "csv" else result.write_diagnostic(folder)
-    click.echo(f"written  {written}")
+    version = _run_version(run_folder, output_root)
+    result = read_result(version)
+    if form == "csv":
+        click.echo(f"written  {result.write_csv(folder)}")
+        return
+    predictions = _predictions_of(version, output_root)
+    click.echo(f"written  {result.write_diagnostic(folder, predictions=predictions)}")
+
+
+def _predictions_of(version: Path, output_root: Path) -> pl.DataFrame | None:
+    """Return what the model of a run said, and what came of it; None, saying why, where its data is not as it was."""
+    from ml4t_backtest.data.storage import read_manifest
+    from ml4t_backtest.reporting.prediction_export import prediction_table
+    from ml4t_backtest.reproduction import config_of
+    from ml4t_backtest.run_provenance import require_same_inputs
+    from ml4t_backtest.runner import dataset_at_hand
+
+    try:
+        manifest = read_manifest(version)
+        config = config_of(manifest, version)
+        require_same_inputs(manifest.provenance, config)
+    except BacktestError as error:
+        click.echo(f"note     without predictions: {error}")
+        return None
+    dataset = config.dataset
+    if not dataset.signal_names:
+        click.echo("note     without predictions: the data set has no signals")
+        return None
+    with dataset_at_hand(dataset, output_root) as prepared:
+        return prediction_table(
+            prepared.rows,
+            prepared.signals,
+            corporate_actions=prepared.corporate_actions,
+            adjustment=dataset.adjustment,
+            calendar=dataset.calendar,
+        )
 
 
 @main.command()

@@ -62,7 +62,9 @@ _METRICS = {
 }
 
 
-def write_diagnostic_folder(result: BacktestResult, folder: str | Path) -> Path:
+def write_diagnostic_folder(
+    result: BacktestResult, folder: str | Path, *, predictions: pl.DataFrame | None = None
+) -> Path:
     """Write a result so that ml4t-diagnostic reads it, and return the folder.
 
     `BacktestResult.from_parquet(folder)` of ml4t-backtest 0.2 loads it, and `profile_from_run_artifacts(folder)` and
@@ -72,6 +74,7 @@ def write_diagnostic_folder(result: BacktestResult, folder: str | Path) -> Path:
         result: What a run produced.
         folder: Where to; made when it is absent. Files of the same names are replaced; a folder in which writing was
             interrupted holds a marker that both loaders refuse.
+        predictions: What `prediction_table` returns, for their analysis of the model; None for none.
 
     Raises:
         UnsafePathError: The path is no safe one.
@@ -79,6 +82,8 @@ def write_diagnostic_folder(result: BacktestResult, folder: str | Path) -> Path:
     """
     home = output_folder(folder)
     frames = diagnostic_frames(result)
+    if predictions is not None:
+        frames["predictions"] = predictions
     try:
         home.mkdir(parents=True, exist_ok=True)
         marker = home / _INCOMPLETE

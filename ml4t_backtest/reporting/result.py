@@ -115,11 +115,11 @@ class BacktestResult:
 
         return write_csv_folder(self, folder)
 
-    def write_diagnostic(self, folder: str | Path) -> Path:
-        """Write a folder that ml4t-diagnostic 0.2 reads; see docs/guides/exporting.md."""
+    def write_diagnostic(self, folder: str | Path, *, predictions: pl.DataFrame | None = None) -> Path:
+        """Write a folder that ml4t-diagnostic 0.2 reads; see `prediction_table` and docs/guides/exporting.md."""
         from ml4t_backtest.reporting.diagnostic_export import write_diagnostic_folder
 
-        return write_diagnostic_folder(self, folder)
+        return write_diagnostic_folder(self, folder, predictions=predictions)
 
     def to_pandas(self) -> dict[str, pd.DataFrame]:
         """Return the tables as pandas frames by name; needs pyarrow. For quantstats, pyfolio: `pandas_export`."""
