@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import run_on
+from worlds import quantities, run, run_on
 
 from ml4t_backtest import (
     BacktestResult,
@@ -156,3 +156,19 @@ def test_looking_at_a_working_order_changes_nothing() -> None:
     plain, curious = life(Wild(3, 0.1), 3), life(Curious(3, 0.1), 3)
     for table in TABLES:
         assert_frame_equal(getattr(plain, table), getattr(curious, table), check_exact=True)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_adding_to_a_position_by_a_plain_order_leaves_what_protects_it(side: float) -> None:
+    # 10 shares at 10 with a stop 1.5 away, 5 more at 10; a gap of 2 goes through the stop of the 10.
+    def enter(strategy: Strategy) -> None:
+        order = strategy.buy if side > 0.0 else strategy.sell
+        order("A", 10, stop_loss=10.0 - 1.5 * side)
+
+    def add(strategy: Strategy) -> None:
+        strategy.submit_batch(["A"], [5.0 * side])
+
+    gap = 10.0 - 2.0 * side
+    result = run({"A": [10, 10, 10, gap, gap]}, {0: enter, 1: add}, account=MarginAccount())
+    assert quantities(result.fills) == [("A", 10.0 * side), ("A", 5.0 * side), ("A", -10.0 * side)]
+    assert result.fills["price"].to_list() == [10.0, 10.0, gap]
