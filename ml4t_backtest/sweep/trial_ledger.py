@@ -20,9 +20,10 @@ from typing import Any
 import polars as pl
 
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
+from ml4t_backtest.data.object_store import address_of, is_remote
 from ml4t_backtest.data.safe_path import output_folder
 from ml4t_backtest.data.version_files import sync
-from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.errors import BacktestError, ConfigError
 
 STATUSES = ("completed", "failed")
 # Columns of every row; the figures of a run follow, one column each.
@@ -62,6 +63,11 @@ class TrialLedger:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        if is_remote(folder):
+            raise ConfigError(
+                f"{address_of(folder)}: the trial ledger needs a folder; for sweeps take an output root on "
+                "this machine or on a file system that is shared"
+            )
         self.folder = output_folder(folder)
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,12 +1,13 @@
 """What a sweep gains by a second process, and what a trial costs: time, memory, network, disk.
 
-    PYTHONPATH=ml4t_backtest_tests python -m benchmarks.sweep_workers [--symbols 50] [--sessions 2520] [--variants 64]
+    PYTHONPATH=ml4t_backtest_tests python -m benchmarks.sweep_workers [--symbols 30] [--sessions 1260] [--variants 64]
 
 Bars and predictions of so many symbols are made and prepared once. Then the same sweep, with an empty ledger each time,
 is run by one process and by two, in turns, `--rounds` times; each run is a process of its own, in which Polars has one
 thread, and so have its workers. Wall is that of `run_sweep`, the start of the workers included; cpu is that of all
-processes. Memory is what is a worker's alone (USS), looked at ten times a second. What a trial adds to it is the
-difference between 32 variants that ride one pass and one. The load average is that before each run.
+processes. Memory is what is a worker's alone (USS), looked at ten times a second in runs of their own, because looking
+costs time too. What a trial adds to it is the difference between 32 variants that ride one pass and one. The load average
+is that before each run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -67,11 +68,11 @@ def sweep_of(folder: Path, variants: int) -> Sweep:
     return sweep_from_mapping({"sweep": {"base": "base"}, "space": space}, name="measured", folder=folder / SWEEPS)
 
 
-def measure(folder: Path, root: Path, workers: int, variants: int) -> Figures:
-    """Run the sweep and return what it took."""
+def measure(folder: Path, root: Path, workers: int, variants: int, *, watch: bool) -> Figures:
+    """Run the sweep and return what it took; memory where it is watched."""
     sweep = sweep_of(folder, variants)
     before, began = _cpu(), time.perf_counter()
-    with _watched() as seen:
+    with _watched() if watch else nullcontext([0]) as seen:
         result = run_sweep(sweep, workers=workers, output_root=root)
     wall = time.perf_counter() - began
     files = list((root / SWEEPS / LEDGER).glob("*.parquet"))
@@ -130,14 +131,14 @@ def _cpu() -> float:
     return sum(each.ru_utime + each.ru_stime for each in kinds)
 
 
-def _apart(folder: Path, prepared: Path, workers: int, variants: int) -> Figures:
+def _apart(folder: Path, prepared: Path, workers: int, variants: int, *, watch: bool = False) -> Figures:
     """Measure in a process of its own, over data that is prepared already and an empty ledger."""
     load = os.getloadavg()[0]
     for file in (prepared / SWEEPS / LEDGER).glob("*.parquet"):
         file.unlink()
     command = [sys.executable, "-m", "benchmarks.sweep_workers", "--one", str(workers), str(folder), str(prepared)]
     environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
-    command += ["--variants", str(variants)]
+    command += ["--variants", str(variants), *(["--watch"] if watch else [])]
     told = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {**json.loads(told), "load": load}
 
@@ -146,15 +147,16 @@ def compare(folder: Path, symbols: int, sessions: int, variants: int, rounds: in
     """Return the figures of every run, in turns, and those of a trial."""
     write_project(folder, symbols, sessions)
     prepared = folder / "out"
-    alone = _apart(folder, prepared, 1, 1)  # prepares, too; its memory is that of the run after it
-    alone, ridden = _apart(folder, prepared, 1, 1), _apart(folder, prepared, 1, RIDERS)
+    _apart(folder, prepared, 1, 1)  # prepares, too
+    alone, ridden = (_apart(folder, prepared, 1, riders, watch=True)["uss_mb"] for riders in (1, RIDERS))
+    worker = _apart(folder, prepared, 2, variants, watch=True)["uss_mb"]
     runs: dict[int, list[Figures]] = {1: [], 2: []}
     for number in range(rounds):
         for workers in (1, 2) if number % 2 == 0 else (2, 1):
             runs[workers].append(_apart(folder, prepared, workers, variants))
             print(workers, {name: round(value, 2) for name, value in runs[workers][-1].items()}, flush=True)
-    per_rider = (ridden["uss_mb"] - alone["uss_mb"]) / (RIDERS - 1)
-    return {"runs": runs, "mb_per_rider": per_rider, "alone_mb": alone["uss_mb"], **network(folder, prepared, variants)}
+    memory = {"mb_per_rider": (ridden - alone) / (RIDERS - 1), "alone_mb": alone, "worker_mb": worker}
+    return {"runs": runs, **memory, **network(folder, prepared, variants)}
 
 
 def told(found: dict[str, Any], variants: int) -> str:
@@ -170,7 +172,7 @@ def told(found: dict[str, Any], variants: int) -> str:
         f"cpu, median: {one['cpu']:.2f} s by one, {two['cpu']:.2f} s by two (the start of both included)",
         f"per trial: {each * 1e3:.0f} ms of one core, {one['fills']:.0f} fills, "
         f"{found['mb_per_rider']:.2f} MB while it rides",
-        f"per worker: {two['uss_mb']:.0f} MB of its own; {found['alone_mb']:.0f} MB with a single trial",
+        f"per worker: {found['worker_mb']:.0f} MB of its own; {found['alone_mb']:.0f} MB with a single trial",
         f"network per trial: {found['bytes_there'] / 1e3:.1f} kB there, {found['bytes_back'] / 1e3:.1f} kB back; "
         f"data once per node: {found['data_mb']:.1f} MB",
         f"ledger per trial: {one['ledger_bytes'] / 1e3:.1f} kB",
@@ -184,15 +186,16 @@ def told(found: dict[str, Any], variants: int) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--symbols", type=int, default=50)
-    parser.add_argument("--sessions", type=int, default=2520)
+    parser.add_argument("--symbols", type=int, default=30)
+    parser.add_argument("--sessions", type=int, default=1260)
     parser.add_argument("--variants", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=3, metavar=("WORKERS", "FOLDER", "ROOT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         workers, folder, root = given.one
-        print(json.dumps(measure(Path(folder), Path(root), int(workers), given.variants)))
+        print(json.dumps(measure(Path(folder), Path(root), int(workers), given.variants, watch=given.watch)))
         return
     with tempfile.TemporaryDirectory() as folder:
         found = compare(Path(folder), given.symbols, given.sessions, given.variants, given.rounds)

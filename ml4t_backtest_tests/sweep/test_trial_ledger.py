@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.errors import BacktestError, ConfigError
+from ml4t_backtest.sweep.run import run_sweep
 from ml4t_backtest.sweep.trial_ledger import TrialLedger
 
 
@@ -110,3 +111,12 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, no folder")
     with pytest.raises(BacktestError, match="cannot be written"):
         TrialLedger(tmp_path / "taken" / "ledger").add(_rows("a"))
+
+
+def test_an_object_store_is_refused_before_anything_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"s3://desk/runs/sweeps/ledger: the trial ledger needs a folder"):
+        run_sweep("thresholds", output_root="s3://desk/runs")
+    assert list(tmp_path.iterdir()) == []
