@@ -18,12 +18,15 @@ import polars as pl
 from ml4t_backtest import __version__
 from ml4t_backtest.data.safe_path import output_folder, safe_path
 from ml4t_backtest.errors import BacktestError
+from ml4t_backtest.reporting.prediction_export import signal_table
 
 if TYPE_CHECKING:
     from ml4t_backtest.reporting.result import BacktestResult
 
 SCHEMA_VERSION = 3
 _INCOMPLETE = ".artifact-incomplete"
+# Read by the run-artifact reader alone: the result loader refuses components that it does not know.
+_BESIDE = ("daily_returns", "signals")
 _OPEN = pl.col("status") == "open"
 _QUOTES = ("quote_mid_price", "bid_price", "ask_price", "spread", "available_size")
 _EXIT_REASONS = {
@@ -84,6 +87,7 @@ def write_diagnostic_folder(
     frames = diagnostic_frames(result)
     if predictions is not None:
         frames["predictions"] = predictions
+        frames["signals"] = signal_table(predictions, result.trades)
     try:
         home.mkdir(parents=True, exist_ok=True)
         marker = home / _INCOMPLETE
@@ -271,7 +275,7 @@ def _daily_returns(result: BacktestResult) -> pl.DataFrame:
 
 
 def _documents(result: BacktestResult, frames: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
-    components = {name: f"{name}.parquet" for name in frames if name != "daily_returns"}
+    components = {name: f"{name}.parquet" for name in frames if name not in _BESIDE}
     return {
         "metrics.json": {
             **{name: result.metrics[ours] for name, ours in _METRICS.items()},

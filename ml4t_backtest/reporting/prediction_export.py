@@ -64,6 +64,30 @@ def prediction_table(
     return rows.select("timestamp", pl.col("symbol").cast(pl.String), said, *signals[1:], "forward_return")
 
 
+def signal_table(predictions: pl.DataFrame, trades: pl.DataFrame) -> pl.DataFrame:
+    """Return which predictions were traded on: those that a decision to enter saw as the latest of its symbol.
+
+    Args:
+        predictions: What `prediction_table` returned.
+        trades: Table `trades` of a result.
+
+    Returns:
+        `timestamp`, `symbol`, `signal_value` (the prediction), `selected`, and the `trade_id` of the first trade that
+        was decided on it, as text; in the order of the predictions.
+    """
+    decided = trades.select("trade_id", pl.col("symbol").cast(pl.String), timestamp="decision_timestamp")
+    shown = predictions.select("symbol", "timestamp", seen="timestamp").sort("timestamp")
+    seen = decided.sort("timestamp", "trade_id").join_asof(
+        shown, on="timestamp", by="symbol", strategy="backward", check_sortedness=False
+    )
+    first = seen.drop_nulls("seen").group_by("symbol", "seen").agg(pl.col("trade_id").min().cast(pl.String))
+    linked = predictions.join(
+        first, left_on=["symbol", "timestamp"], right_on=["symbol", "seen"], how="left", maintain_order="left"
+    )
+    traded = pl.col("trade_id").is_not_null().alias("selected")
+    return linked.select("timestamp", "symbol", pl.col("prediction_value").alias("signal_value"), traded, "trade_id")
+
+
 def _factors(frame: pl.DataFrame, actions: pl.DataFrame | None, adjustment: Adjustment, calendar: str) -> pl.Series:
     if frame.is_empty():
         return pl.Series([], dtype=pl.Float64)

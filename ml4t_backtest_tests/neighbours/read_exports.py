@@ -24,6 +24,8 @@ def diagnostic(folder: Path) -> dict[str, object]:
 
     loaded = BacktestResult.from_parquet(folder)
     profile = profile_from_run_artifacts(folder)
+    surfaces = {f"{name}_path": folder / f"{name}.parquet" for name in ("predictions", "signals")}
+    judged = profile_from_run_artifacts(folder, **surfaces)
     page = generate_tearsheet_from_run_artifacts(folder, template="full")
     # Their own to_trade_records() refuses the signed quantities of shorts.
     records = [
@@ -39,6 +41,9 @@ def diagnostic(folder: Path) -> dict[str, object]:
         "loaded_total_return": analyze_backtest_result(loaded).summary["total_return"],
         "summary": {k: v for k, v in profile.summary.items() if isinstance(v, int | float)},
         "sources": {name: info.status.value for name, info in profile.availability.surfaces.items()},
+        "loaded_predictions": loaded.to_predictions_dataframe().height,
+        "sources_of_model": {name: info.status.value for name, info in judged.availability.surfaces.items()},
+        "model": judged.ml["metrics"],
         "drawn_from_files": page.count("from artifact"),
         "page_length": len(page),
         "trades_analysed": analysis.n_total_trades,

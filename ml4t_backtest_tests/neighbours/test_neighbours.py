@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from parity.environments import ENVIRONMENTS, make_environment, works
 
 from ml4t_backtest import BacktestResult
 from ml4t_backtest.config.loader import load_config
 from ml4t_backtest.reporting.pandas_export import pyfolio_inputs
+from ml4t_backtest.reporting.prediction_export import prediction_table
 from ml4t_backtest.runner import prepare_dataset, run_prepared
 
 HERE = Path(__file__).parent
@@ -40,8 +42,16 @@ def result_and_bars() -> tuple[BacktestResult, Any]:
 
 
 @pytest.fixture(scope="module")
+def predictions(result_and_bars: tuple[BacktestResult, Any]) -> pl.DataFrame:
+    return prediction_table(result_and_bars[1], ["prediction"])
+
+
+@pytest.fixture(scope="module")
 def told(
-    python: Path, result_and_bars: tuple[BacktestResult, Any], tmp_path_factory: pytest.TempPathFactory
+    python: Path,
+    result_and_bars: tuple[BacktestResult, Any],
+    predictions: pl.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     result, bars = result_and_bars
     folder = tmp_path_factory.mktemp("exports")
@@ -50,7 +60,7 @@ def told(
     inputs.returns.to_frame().to_parquet(folder / "returns.parquet")
     inputs.positions.to_parquet(folder / "positions.parquet")
     inputs.transactions.to_parquet(folder / "transactions.parquet")
-    written = result.write_diagnostic(folder / "diagnostic")
+    written = result.write_diagnostic(folder / "diagnostic", predictions=predictions)
     command = [str(python), str(HERE / "read_exports.py"), str(written), str(folder)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -94,6 +104,18 @@ def test_the_run_artifact_reader_comes_to_our_figures(
 def test_nothing_had_to_be_made_up_there(told: dict[str, Any]) -> None:
     present = {name for name, status in told["sources"].items() if status == "available"}
     assert present == {"trades", "fills", "portfolio_state", "equity"}
+
+
+def test_the_model_is_judged_by_its_predictions_and_by_those_that_were_traded_on(
+    told: dict[str, Any], predictions: pl.DataFrame
+) -> None:
+    assert set(told["sources_of_model"].values()) == {"available"}
+    assert told["loaded_predictions"] == predictions.height
+    model = told["model"]
+    assert (model["n_signals"], model["n_prediction_assets"]) == (predictions.height, 5)
+    # Every trade has the prediction it was decided on; theirs leaves out what lies before the first trade.
+    assert (model["trade_prediction_coverage"], model["translation_ready"]) == (1.0, True)
+    assert 0 < model["trade_link_rate"] < 1
 
 
 def test_the_tear_sheet_is_drawn_and_every_trade_analysed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from worlds import closes, run
 
 from ml4t_backtest import ConfigError
-from ml4t_backtest.reporting.prediction_export import prediction_table
+from ml4t_backtest.reporting.prediction_export import prediction_table, signal_table
 
 
 def shown(*rows: tuple[int, str, float, float | None, bool]) -> pl.DataFrame:
@@ -71,9 +72,30 @@ def test_bars_that_are_not_prepared_are_refused() -> None:
         prediction_table(shown((0, "A", 1.0, 0.5, True)), [])
 
 
+def test_a_prediction_was_traded_on_where_it_was_the_latest_at_the_decision() -> None:
+    """Bought on slice 1, when the prediction of slice 0 is still the latest; the symbol B is never traded."""
+    plan = {1: lambda s: s.buy("A", 5), 2: lambda s: s.close_position("A")}
+    result = run({"A": [10.0] * 5, "B": [10.0] * 5}, plan)
+    bars = shown(
+        *((0, symbol, 10.0, 0.7, True) for symbol in "AB"),
+        *((1, symbol, 10.0, 0.7, False) for symbol in "AB"),
+        *((2, symbol, 10.0, 0.2, True) for symbol in "AB"),
+    )
+    table = signal_table(prediction_table(bars, ["p"]), result.trades)
+    assert table.select("symbol", "signal_value", "selected", "trade_id").rows() == [
+        ("A", 0.7, True, "1"),
+        ("B", 0.7, False, None),
+        ("A", 0.2, False, None),
+        ("B", 0.2, False, None),
+    ]
+
+
 def test_the_folder_for_diagnostic_has_them_and_its_manifest_lists_them(tmp_path: Path) -> None:
     result = run({"A": [10.0, 10.0]}, {})
     table = prediction_table(shown((0, "A", 10.0, 0.7, True)), ["p"])
     folder = result.write_diagnostic(tmp_path / "out", predictions=table)
     assert pl.read_parquet(folder / "predictions.parquet").equals(table)
-    assert '"predictions": "predictions.parquet"' in (folder / "manifest.json").read_text(encoding="utf-8")
+    components = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["components"]
+    assert components["predictions"] == "predictions.parquet"
+    assert "signals" not in components  # which the result loader would refuse
+    assert pl.read_parquet(folder / "signals.parquet")["selected"].to_list() == [False]
