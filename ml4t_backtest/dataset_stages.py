@@ -8,7 +8,7 @@ size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,7 +57,7 @@ from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows, read_contex
 from ml4t_backtest.data.sources import collect, scan, schema_of
 from ml4t_backtest.data.validation import raise_violations, validate
 from ml4t_backtest.data.zones import WrittenZone, refuse_mixed_zones, zones_of
-from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
+from ml4t_backtest.errors import BacktestError, CorruptDatasetError, DataValidationError, Violation
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -144,6 +144,24 @@ def dataset_at_hand(
             outputs = _outputs(dataset, folder)
             publish_prepared(made, *outputs, inputs=_made_by(dataset))
             yield open_prepared(*outputs)
+
+
+def zone_notes(dataset: DatasetConfig) -> list[str]:
+    """Return that times of the price bars carry no zone and were read as UTC, where that is so.
+
+    Nobody may have meant it: bars of New York are a day late then, or outside of their sessions.
+    """
+    path = dataset.resolve(dataset.prices.path)
+    if dataset.timezone != "UTC" or dataset.bar_label == "session" or "://" in path:
+        return []
+    with suppress(BacktestError):
+        schema = schema_of(scan(path, columns=_columns(dataset.prices.columns), dataset="prices"), file=path)
+        if schema.get("timestamp") in (pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("ns")):
+            return [
+                "times of the prices carry no zone and were read as UTC: if they are those of a place, say so "
+                "(timezone: America/New_York)"
+            ]
+    return []
 
 
 def dataset_inputs(dataset: DatasetConfig) -> dict[str, str] | None:

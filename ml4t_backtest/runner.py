@@ -30,6 +30,7 @@ from ml4t_backtest.dataset_stages import (
     prepared_dataset,
     raw_tables,
     validated_tables,
+    zone_notes,
 )
 from ml4t_backtest.engine import BacktestEngine
 from ml4t_backtest.errors import ConfigError, StrategyError
@@ -131,7 +132,7 @@ def run_prepared(
         result = engine.run()
     except StrategyError as error:
         raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
-    notes = [*result.facts["notes"], *_timing_notes(config.dataset)]
+    notes = [*result.facts["notes"], *_timing_notes(config.dataset), *zone_notes(config.dataset)]
     return replace(result, facts={**result.facts, "notes": notes})
 
 

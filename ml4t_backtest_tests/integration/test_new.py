@@ -224,3 +224,23 @@ def test_the_length_of_a_bar_is_the_least_span_between_two(tmp_path: Path) -> No
     frame.write_parquet(tmp_path / "minutes.parquet")
     found = look_at(tmp_path / "minutes.parquet", BARS)
     assert (found.frequency, found.by_session, found.columns) == ("5m", False, {"timestamp": "time"})
+
+
+@pytest.mark.parametrize(("zone", "told"), [("UTC", 1), ("America/New_York", 0)])
+def test_times_without_a_zone_that_are_read_as_utc_are_told(zone: str, told: int, tmp_path: Path) -> None:
+    """16:00 in New York read as 16:00 UTC is a bar that closes before noon: every decision would be a session late."""
+    vendor_days(HALF_DAY).write_parquet(tmp_path / "p.parquet")
+    given = ["--bar-label", "close", "--adjustment", "none", "--timezone", zone, "--to", str(tmp_path / "o")]
+    ran = CliRunner().invoke(cli.main, ["new", "mine", "--prices", str(tmp_path / "p.parquet"), *given])
+    assert ran.exit_code == 0, ran.output
+    notes = run_backtest(tmp_path / "o/mine.yaml").facts["notes"]
+    assert len([note for note in notes if "carry no zone and were read as UTC" in note]) == told
+
+
+def test_times_that_have_a_zone_are_not_told(tmp_path: Path) -> None:
+    zoned = vendor_days(HALF_DAY).with_columns(pl.col("ts_event").dt.replace_time_zone("America/New_York"))
+    zoned.write_parquet(tmp_path / "p.parquet")
+    given = ["--bar-label", "close", "--adjustment", "none", "--to", str(tmp_path / "o")]
+    ran = CliRunner().invoke(cli.main, ["new", "mine", "--prices", str(tmp_path / "p.parquet"), *given])
+    assert ran.exit_code == 0, ran.output  # and nobody is asked for a zone
+    assert not any("carry no zone" in note for note in run_backtest(tmp_path / "o/mine.yaml").facts["notes"])
