@@ -6,8 +6,8 @@ Bars and predictions of so many symbols are made and prepared once. Then the sam
 is run by one process and by two, in turns, `--rounds` times; each run is a process of its own, in which Polars has one
 thread, and so have its workers. Wall is that of `run_sweep`, the start of the workers included; cpu is that of all
 processes. Memory is what is a worker's alone (USS), looked at ten times a second in runs of their own, because looking
-costs time too. What a trial adds to it is the difference between 32 variants that ride one pass and one. The load average is
-that before each run.
+costs time too. What a trial adds to it is the difference between 32 variants that ride one pass and one. The load
+average is that before each run.
 """
 
 from __future__ import annotations
