@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import quantities, run, run_on
+from worlds import Slices, quantities, rows, run, run_on, script
 
 from ml4t_backtest import (
     BacktestResult,
@@ -172,3 +172,17 @@ def test_adding_to_a_position_by_a_plain_order_leaves_what_protects_it(side: flo
     result = run({"A": [10, 10, 10, gap, gap]}, {0: enter, 1: add}, account=MarginAccount())
     assert quantities(result.fills) == [("A", 10.0 * side), ("A", 5.0 * side), ("A", -10.0 * side)]
     assert result.fills["price"].to_list() == [10.0, 10.0, gap]
+
+
+def test_a_plain_order_waits_where_the_bar_of_its_symbol_opened_before_the_decision() -> None:
+    # Decided at 21:00. The next bars end at 22:00: that of A began at 21:00, that of B at 20:30, before the decision.
+    evening = datetime(2024, 1, 2, 21, tzinfo=UTC)
+    hours = [evening + timedelta(hours=hour) for hour in range(3)]
+    opened = {"A": [evening - timedelta(hours=1), *hours[:2]], "B": [evening - timedelta(hours=1), evening, hours[1]]}
+    opened["B"][1] -= timedelta(minutes=30)
+    slices = [
+        (hour, rows({"A": 10 + number, "B": 20 + number}, open_instant=[opened["A"][number], opened["B"][number]]), {})
+        for number, hour in enumerate(hours)
+    ]
+    result = run_on(Slices(slices), script({0: lambda strategy: strategy.submit_batch(["A", "B"], [1.0, 1.0])}))
+    assert result.fills.select("symbol", "timestamp", "price").rows() == [("A", hours[1], 11.0), ("B", hours[2], 22.0)]
