@@ -32,6 +32,7 @@ def run_report(context: dg.AssetExecutionContext, store: Store) -> Events:
     yield dg.MaterializeResult(
         value=Document("report.html", page),
         metadata={
+            "report": dg.MetadataValue.url(f"/reports/{context.partition_key}"),
             "summary": dg.MetadataValue.md(markdown_table(("", config.name), summary_rows(result))),
             **run_metadata(result, config.reporting.benchmark),
             INPUTS: inputs,

@@ -21,8 +21,8 @@ MODULE = "dagster_project.definitions"
 ROOT_VARIABLE = "ML4T_OUTPUT_ROOT"
 AUTOMATION_VARIABLE = "ML4T_AUTOMATION"
 _PORT_VARIABLE = "ML4T_UI_PORT"
-# `dg` is its own program; this is it, in this interpreter whatever the PATH.
-_DG = "from dagster_dg_cli.cli import main; main()"
+# `dg dev` in this interpreter whatever the PATH, with a webserver that shows reports too.
+_WEBSERVER = "dagster_project.webserver"
 _FORWARDED = (signal.SIGINT, signal.SIGTERM)
 _RELOAD = f'mutation {{reloadRepositoryLocation(repositoryLocationName: "{MODULE}") {{__typename}}}}'
 
@@ -44,7 +44,7 @@ def serve(output_root: Path, home: Path, port: int, *, automate: bool = False) -
         _PORT_VARIABLE: str(port),
         **({AUTOMATION_VARIABLE: "on"} if automate else {}),
     }
-    command = [sys.executable, "-c", _DG, "dev", "-m", MODULE, "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", _WEBSERVER, "dev", "-m", MODULE, "--host", HOST, "--port", str(port)]
     # In a session of its own a Ctrl-C reaches only this process, which passes it on once.
     process = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_listen_to_signals)
     with _forwarding_to(process):
