@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from ml4t_backtest.pipeline.column_lineage import Lineage
-from ml4t_backtest.pipeline.column_meanings import meaning, rules
+from ml4t_backtest.pipeline.column_meanings import meaning, rules, short_type
 from ml4t_backtest.pipeline.pages import preview, run_pages
 
 if TYPE_CHECKING:
@@ -63,4 +63,4 @@ def _lineage(lineage: Lineage) -> dg.TableColumnLineage:
 
 def _column(name: str, dtype: pl.DataType, column: pa.Column | None) -> dg.TableColumn:
     constraints = None if column is None else dg.TableColumnConstraints(nullable=column.nullable, other=rules(column))
-    return dg.TableColumn(name, str(dtype), description=meaning(name, column), constraints=constraints)
+    return dg.TableColumn(name, short_type(dtype), description=meaning(name, column), constraints=constraints)

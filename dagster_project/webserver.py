@@ -26,7 +26,7 @@ _APART = {"Content-Security-Policy": "sandbox allow-scripts allow-downloads allo
 _MODULE = "dagster_project.webserver"
 
 
-class Webserver(DagsterWebserver[Any]):
+class Webserver(DagsterWebserver[Any, Any]):
     """Dagster's webserver and the reports."""
 
     def build_routes(self) -> list[BaseRoute]:

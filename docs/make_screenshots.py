@@ -39,10 +39,11 @@ def picture_launch(at: Desk, folder: Path) -> None:
 
 def picture_assets(at: Desk, folder: Path) -> None:
     """Take the graph, and of one asset: its columns, checks, and what is shown of a partition."""
-    at.page.set_viewport_size({"width": 1700, "height": 1300})
-    at.open_graph()
+    at.open_graph("raw", "validated", "prepared")
+    # Their state is asked for after they are drawn.
+    for asset in ("raw_prices", "source_quality"):
+        at.page.locator("foreignObject", has_text=asset).locator("[style*='background-green']").first.wait_for()
     _keep(at.page, folder, "dagster_asset_graph")
-    at.page.set_viewport_size({"width": 1400, "height": 900})
     at.open_asset("trades", "overview")
     at.page.get_by_text("entry_timestamp").locator("visible=true").first.wait_for()
     _keep(at.page, folder, "dagster_columns")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandera.polars as pa
+import polars as pl
 
 _MOMENTS = {
     "decision": "as known at the decision",
@@ -31,3 +32,14 @@ def meaning(name: str, column: pa.Column | None) -> str | None:
 def rules(column: pa.Column) -> list[str]:
     """Return the rules of a column's values as sentences."""
     return [f"{check.name}: never {check.error}" for check in column.checks]
+
+
+def short_type(dtype: pl.DataType) -> str:
+    """Return a type in a word or two: a longer one pushes the meanings of all columns out of the page.
+
+    >>> short_type(pl.Datetime("us", "UTC")), short_type(pl.Enum(["buy", "sell"])), short_type(pl.Float64())
+    ('Datetime UTC', 'Enum', 'Float64')
+    """
+    if isinstance(dtype, pl.Enum):
+        return "Enum"
+    return f"Datetime {dtype.time_zone or ''}".rstrip() if isinstance(dtype, pl.Datetime) else str(dtype)

@@ -24,6 +24,8 @@ _LONGEST_CELL = 40
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year")
 _CELL_WIDTH, _CELL_HEIGHT = 52, 22
 _MOST_TRADES = 10
+# Grey is read on a light and on a dark page, and on a faint colour; on a strong one it takes dark ink.
+_GREY, _INK, _FAINT = "#64748b", "#0f172a", 0.25
 
 
 def run_pages(result: BacktestResult, benchmark: str | None = None) -> dict[str, str]:
@@ -134,12 +136,13 @@ def _heat(column: int, line: int, value: float | None, strongest: float) -> str:
     place = f'x="{column * _CELL_WIDTH}" y="{line * _CELL_HEIGHT}"'
     size = f'width="{_CELL_WIDTH - 2}" height="{_CELL_HEIGHT - 2}"'
     box = f'<rect {place} {size} fill="{colour}" fill-opacity="{strength:.2f}"/>'
-    return box + _words(column, line, f"{value * 100.0:.1f}")
+    # Adding zero makes of -0.0 what it is.
+    return box + _words(column, line, f"{round(value * 100.0, 1) + 0.0:.1f}", _INK if strength > _FAINT else _GREY)
 
 
-def _words(column: int, line: int, text: str) -> str:
+def _words(column: int, line: int, text: str, colour: str = _GREY) -> str:
     x, y = column * _CELL_WIDTH + _CELL_WIDTH // 2, line * _CELL_HEIGHT + 15
-    return f'<text x="{x}" y="{y}" fill="#64748b">{text}</text>'
+    return f'<text x="{x}" y="{y}" fill="{colour}">{text}</text>'
 
 
 def _cell(value: Any) -> str:

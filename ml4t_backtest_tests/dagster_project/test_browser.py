@@ -19,8 +19,8 @@ def test_a_partition_materialized_by_clicks_has_green_checks_and_a_report_one_cl
 
     expect.set_options(timeout=60_000)
     with desk(tmp_path / "out") as at:
-        at.open_graph()
-        expect(at.page.get_by_text("Global asset lineage").first).to_be_visible()
+        at.open_graph("raw", "validated", "prepared", "backtest", "reports")
+        expect(at.page.locator("foreignObject", has_text="run_report").first).to_be_visible()
         at.open_asset("backtest_run", "checks")
         passed = at.page.get_by_text("Succeeded", exact=True)
         expect(at.page.get_by_text(f"Checks ({CHECKS_OF_A_RUN})")).to_be_visible()
@@ -32,5 +32,5 @@ def test_a_partition_materialized_by_clicks_has_green_checks_and_a_report_one_cl
         at.open_asset("backtest_run", "checks")
         expect(passed).to_have_count(CHECKS_OF_A_RUN)
         report = at.open_report(CONFIG)
-        expect(report).to_have_title(f"{CONFIG}")
+        expect(report).to_have_title(CONFIG)
         assert report.locator(".main-svg path").count() > 10
