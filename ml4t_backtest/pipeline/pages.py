@@ -94,20 +94,21 @@ def heat_map(result: BacktestResult) -> str:
 
 
 def costs_page(result: BacktestResult) -> str:
-    """Return what trading cost, beside what it gained."""
-    figures = result.metrics
-    gross = math.fsum(result.trades["pnl_gross"].to_list())
-    rows = [("Gross P&L", money(gross)), ("Net P&L", money(figures["pnl_net"]))]
-    rows += [
-        (label, money(figures[name]))
-        for label, name in (
-            ("Commission", "total_commission"),
-            ("Slippage", "total_slippage"),
-            ("Costs", "total_costs"),
-            ("Turnover", "turnover"),
-        )
+    """Return what trading gained before costs, what was taken from it and what is left: the rows add up."""
+
+    def total(*names: str) -> float:
+        return math.fsum(value for name in names for value in result.trades[name].drop_nulls().to_list())
+
+    rows = [
+        ("Gross P&L", total("pnl_gross")),
+        ("Commission", -total("entry_commission", "exit_commission")),
+        ("Slippage", -total("entry_slippage", "exit_slippage")),
+        ("Dividends", total("dividends")),
+        ("Borrow fees", -total("borrow_fees")),
+        ("Net P&L", total("pnl_net")),
+        ("Turnover", result.metrics["turnover"]),
     ]
-    return markdown_table(("", "account currency"), rows)
+    return markdown_table(("", "account currency"), [(label, money(value)) for label, value in rows])
 
 
 def trades_page(trades: pl.DataFrame) -> str:

@@ -21,7 +21,7 @@ from ml4t_backtest.pipeline.published_run import published_run
 dg = pytest.importorskip("dagster")
 pytestmark = [pytest.mark.dagster, pytest.mark.skipif(os.name == "nt", reason="forks")]
 KILLS, LONG_RUN = 25, 200
-STEP_KILLS, LONG_STEPS = 2, 40
+STEP_KILLS, LONG_STEPS = 1, 40
 DAEMON_KILLS, LONG_DAEMONS = 1, 10
 PATIENCE = 600.0
 Moment = Callable[[Any, list[Any]], bool]
