@@ -170,7 +170,7 @@ def dataset_inputs(dataset: DatasetConfig) -> dict[str, str] | None:
     Raises:
         DataValidationError: A source does not exist.
     """
-    hashes = {name: source_hash(path) for name, path in all_source_paths(dataset).items()}
+    hashes = {name: source_hash(path, name) for name, path in all_source_paths(dataset).items()}
     at_hand = {name: known for name, known in hashes.items() if known is not None}
     return {**_made_by(dataset), **at_hand} if len(at_hand) == len(hashes) else None
 

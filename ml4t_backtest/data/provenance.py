@@ -21,11 +21,12 @@ _LIBRARIES = ("polars", "polars-talib", "exchange_calendars", "numpy")
 Stamp = tuple[str, int, int, int]
 
 
-def source_hash(path: str) -> str | None:
+def source_hash(path: str, dataset: str = "data") -> str | None:
     """Return a sha256 over the bytes of the files behind a path and over where they lie in it.
 
     Args:
         path: File, folder or glob as a source names it; a published data set stands for its current version.
+        dataset: What it is, for messages.
 
     Returns:
         The hash; None for a remote address, whose bytes are not at hand.
@@ -34,7 +35,7 @@ def source_hash(path: str) -> str | None:
         DataValidationError: There is no such file.
         CorruptDatasetError: A published data set is damaged.
     """
-    files = files_behind(path)
+    files = files_behind(path, dataset)
     return None if files is None else _joined((name, sha256_of(file)) for name, file in _named(files))
 
 

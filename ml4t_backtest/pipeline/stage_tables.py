@@ -27,7 +27,7 @@ def raw_inputs(dataset: DatasetConfig, kind: RawKind) -> Hashes | None:
     Raises:
         DataValidationError: A source does not exist.
     """
-    hashes = {name: source_hash(path) for name, path in source_paths(dataset, kind).items()}
+    hashes = {name: source_hash(path, name) for name, path in source_paths(dataset, kind).items()}
     at_hand = {name: known for name, known in hashes.items() if known is not None}
     return {**_made_by(dataset), **at_hand} if len(at_hand) == len(hashes) else None
 

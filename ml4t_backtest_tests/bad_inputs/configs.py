@@ -173,7 +173,7 @@ UNSAFE_NAMES = [
 ]
 
 
-_MINE = """
+MINE = """
 from dataclasses import dataclass
 from ml4t_backtest.strategy.base import Strategy
 
@@ -333,7 +333,7 @@ CASES: list[Case] = [
         _built_case(
             f"CF026{chr(ord('a') + number)}",
             DEFECTS["CF026"],
-            _MINE,
+            MINE,
             changed("{threshold: 0.5}", params),
             ConfigError,
             [":16:", *parts],

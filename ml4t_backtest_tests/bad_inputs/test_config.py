@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bad_inputs.configs import GOOD, changed
+from bad_inputs.configs import GOOD, MINE, changed
 from ml4t_backtest.config import load_config, load_dataset_config, load_strategy_class
 from ml4t_backtest.errors import BacktestError, ConfigError, UnsafePathError
 
@@ -63,6 +63,7 @@ def test_cf030_depth_cannot_be_hidden_behind_aliases(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_said_at_once_one_line_each(tmp_path: Path) -> None:
+    _write(tmp_path, MINE, "mine.py")
     text = changed("1000000", "-5").replace("rate: 0.001", "rate: 5").replace("none", "nothing")
 
     with pytest.raises(ConfigError) as caught:
@@ -71,8 +72,18 @@ def test_all_mistakes_are_said_at_once_one_line_each(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+def test_a_strategy_that_is_not_there_is_said_together_with_the_others(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(_write(tmp_path, changed("1000000", "-5")))
+
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["backtest.initial_capital", "strategy.path"]
+    assert "mine.py" in lines[1]
+
+
 def test_mistakes_of_the_data_set_file_are_said_together_with_the_others(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
+    _write(tmp_path, MINE, "mine.py")
     _write(tmp_path / "datasets", "prices: {path: x}\nadjustment: nothing\n", "mine.yaml")
     source = GOOD[GOOD.index("  source:") : GOOD.index("execution:")]
 

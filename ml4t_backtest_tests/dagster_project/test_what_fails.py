@@ -207,7 +207,7 @@ def test_a_source_that_is_gone_fails_its_check_and_what_was_published_stays(
     (check,) = (each for each in done.get_asset_check_evaluations() if not each.passed)
     assert (check.asset_key.to_user_string(), check.check_name) == ("raw_prices", "schema")
     assert check.description.startswith("E-FL-MISSING prices: ")
-    assert str(bars) in check.description
+    assert bars.name in check.description
     assert AssetShelf(tmp_path).inputs_of("asset_data", "mine") == before
     assert run(demo, "run_backtests", "hold", tmp_path).success
 
