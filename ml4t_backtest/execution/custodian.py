@@ -79,6 +79,8 @@ class Custodian:
         self._next_action = 0
         self._accrued_to: int | None = None
         self._accrues = account.borrow_rate > 0.0 or custody.interest_rate != 0.0
+        self._action_instants = np.array([action.instant for action in custody.actions], dtype=np.int64)
+        self._first_end = min((end.instant for end in (custody.delistings or {}).values()), default=None)
         # Per slice of the chunk, whether anything here may happen in it.
         self._due: list[bool] = []
 
@@ -88,17 +90,16 @@ class Custodian:
         Args:
             first: First slice that is traded.
         """
-        market, custody = self._market, self._custody
-        stamps = market.chunk.timestamps
+        market, stamps = self._market, self._market.chunk.timestamps
         # Where every symbol has a bar in every slice, none goes without one until it is settled.
         by_session = self._accrues or not market.is_complete
         due = market.first_of_session.copy() if by_session else np.zeros(len(stamps), dtype=np.bool_)
         due[first : first + 1] = True
-        instants = [action.instant for action in custody.actions[self._next_action :]]
-        after = np.searchsorted(stamps, instants, side="right")
-        due[after[after < len(stamps)]] = True
-        if custody.delistings:
-            due[stamps >= min(end.instant for end in custody.delistings.values())] = True
+        begun = np.searchsorted(self._action_instants, stamps[-1])
+        # An action is applied in the first slice after its instant.
+        due[np.searchsorted(stamps, self._action_instants[self._next_action : begun], side="right")] = True
+        if self._first_end is not None:
+            due |= stamps >= self._first_end
         self._due = due.tolist()
 
     def apply_actions(self) -> None:
