@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,17 @@ def test_no_interest_is_paid_for_the_warm_up() -> None:
     assert result.cash_flows["timestamp"].to_list() == [closes(4), closes(5)]
     assert result.cash_flows["amount"].to_list() == [pytest.approx(3.0), pytest.approx(1.003)]
     assert result.portfolio_states["equity"][0] == 1_000.0
+
+
+@pytest.mark.parametrize("chunk", [1, "1mo"])
+def test_interest_runs_from_the_first_traded_slice_in_the_middle_of_its_session(chunk: Any) -> None:
+    # Traded from 17:00 on: one night at 0.365 a year on 1,000 is 1,000 x 0.365 / 365 = 1.
+    hours = [datetime(2024, 1, day, hour, tzinfo=UTC) for day, hour in ((2, 16), (2, 17), (3, 16))]
+    prices = dict.fromkeys(("open", "high", "low", "close"), 10.0)
+    frame = pl.DataFrame([{"timestamp": hour, "symbol": "A", **prices, "volume": 1.0} for hour in hours])
+    feed = PolarsDataFeed(frame, frequency="1h", start=hours[1], warm_up_days=1, chunk=chunk)
+    result = run_on(feed, script({}), interest_rate=0.365)
+    assert result.cash_flows.select("timestamp", "kind", "amount").rows() == [(hours[2], "interest", 1.0)]
 
 
 def test_the_first_session_is_measured_against_the_initial_capital() -> None:

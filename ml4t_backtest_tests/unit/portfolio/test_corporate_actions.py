@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -255,3 +256,15 @@ def test_actions_that_break_their_schema_are_refused(row: tuple[str, date, str, 
     feed = PolarsDataFeed(bars({"A": [10] * 4}), bar_label="session")
     with pytest.raises(BacktestError):
         BacktestEngine(feed, script({}), corporate_actions=actions(row)).run()
+
+
+@pytest.mark.parametrize("chunk", [1, "1mo"])
+def test_a_dividend_is_paid_in_the_bar_after_the_one_that_ends_as_its_day_opens(chunk: Any) -> None:
+    # Around the clock the 3rd opens at midnight, where the last bar of the 2nd ends: who holds then gets 10 x 0.5.
+    hours = [datetime(2024, 1, 2, 21, tzinfo=UTC) + timedelta(hours=hour) for hour in range(6)]
+    prices = dict.fromkeys(("open", "high", "low", "close"), 10.0)
+    frame = pl.DataFrame([{"timestamp": hour, "symbol": "A", **prices, "volume": 1.0} for hour in hours])
+    feed = PolarsDataFeed(frame, frequency="1h", calendar="24/7", chunk=chunk)
+    paid = actions(("A", date(2024, 1, 3), "dividend", 0.5))
+    result = run_on(feed, script({0: lambda s: s.buy("A", 10)}), corporate_actions=paid, adjustment="none")
+    assert result.cash_flows.select("timestamp", "amount").rows() == [(hours[4], 5.0)]
