@@ -363,8 +363,7 @@ def _pairs(_: click.Context, __: click.Parameter, text: str | None) -> dict[str,
     return found
 
 
-_AVAILABILITY = ["market_open", "market_close", "next_day"]
-_KNOWN_AT = click.Choice(_AVAILABILITY)
+_KNOWN_AT = click.Choice(["market_open", "market_close", "next_day"])
 _DATA_FILE = click.Path(dir_okay=True)
 
 
@@ -417,28 +416,14 @@ def new(
 
 def _asked(told: dict[str, Any], bars: Found, known: Found | None, market: Found | None) -> dict[str, Any]:
     """Return the answers to what the files cannot show: as they were given, or asked for, all at once."""
-    questions: dict[str, tuple[str, list[str]]] = {
-        "bar_label": ("What does the timestamp of a bar name", ["close", "open", "session"]),
-        "adjustment": ("What do the prices contain", ["none", "split", "total_return"]),
-    }
-    if known is not None and not known.has_available_at:
-        questions["signal_available_at"] = ("When could a prediction of a session first be used", _AVAILABILITY)
-    if market is not None and not market.has_available_at:
-        questions["context_available_at"] = ("When could a value of the context first be used", _AVAILABILITY)
-    if any(each is not None and each.is_naive for each in (bars, known, market)):
-        questions["timezone"] = ("In which time zone are times that carry none", [])
-    open_ones = {option: question for option, question in questions.items() if told[option] is None}
-    if open_ones and not _is_a_person():
-        raise BacktestError("\n".join(_unanswered(option, *question) for option, question in open_ones.items()))
-    for option, (question, choices) in open_ones.items():
-        told[option] = click.prompt(question, type=click.Choice(choices) if choices else str)
+    from ml4t_backtest.scaffold.questions import open_questions
+
+    questions = open_questions(told, bars, known, market)
+    if questions and not _is_a_person():
+        raise BacktestError("\n".join(question.unanswered() for question in questions))
+    for option, text, choices in questions:
+        told[option] = click.prompt(text, type=click.Choice(choices) if choices else str)
     return {**told, "timezone": told["timezone"] or "UTC"}
-
-
-def _unanswered(option: str, question: str, choices: list[str]) -> str:
-    flag = "--" + option.replace("_", "-")
-    allowed = f"one of {', '.join(choices)}" if choices else "for example America/New_York, or UTC"
-    return f"{question}? The file does not say: give {flag}, {allowed}"
 
 
 def _is_a_person() -> bool:
