@@ -113,15 +113,16 @@ def test_bars_that_are_late_are_a_warning_with_the_sessions_they_are_behind(
     )
 
 
+def hold_that_does(own_data: Any, body: str) -> None:
+    """Write a strategy that does one thing at each bar."""
+    head = "from ml4t_backtest import Strategy\n\n\nclass Hold(Strategy):\n    def on_market_data(self, event):\n"
+    (own_data.configs / "hold.py").write_text(f"{head}        {body}\n")
+
+
 def test_a_run_without_trades_warns_unless_the_configuration_allows_for_it(
     own_data: Any, load_graph: Any, tmp_path: Path
 ) -> None:
-    (own_data.configs / "hold.py").write_text(
-        "from ml4t_backtest import Strategy\n\n\n"
-        "class Hold(Strategy):\n"
-        "    def on_market_data(self, event):\n"
-        "        pass\n"
-    )
+    hold_that_does(own_data, "pass")
     demo = load_graph(own_data.configs)
     assert demo.materialize_all(["hold"], tmp_path).warnings == 1
     config = own_data.configs / "hold.yaml"
@@ -144,12 +145,7 @@ def test_a_missing_column_fails_the_schema_check_of_the_raw_table(
 def test_a_failing_strategy_fails_its_run_with_the_packages_text(
     own_data: Any, load_graph: Any, tmp_path: Path
 ) -> None:
-    (own_data.configs / "hold.py").write_text(
-        "from ml4t_backtest import Strategy\n\n\n"
-        "class Hold(Strategy):\n"
-        "    def on_market_data(self, event):\n"
-        "        raise ValueError('no idea')\n"
-    )
+    hold_that_does(own_data, "raise ValueError('no idea')")
     demo = load_graph(own_data.configs)
     assert run(demo, "prepare_data", "mine", tmp_path).success
     with pytest.raises(dg.Failure) as failure:

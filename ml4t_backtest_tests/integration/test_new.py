@@ -108,16 +108,7 @@ def test_names_of_vendors_are_known_and_daily_bars_are_daily_around_a_half_day(t
 def test_of_two_columns_that_may_be_meant_none_is_taken_until_it_is_said(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     vendor_days(HALF_DAY).with_columns(price_close=pl.lit(99.0)).write_parquet(path)
-    told = [
-        "--bar-label",
-        "close",
-        "--adjustment",
-        "none",
-        "--timezone",
-        "America/New_York",
-        "--to",
-        str(tmp_path / "o"),
-    ]
+    told = told_of_new_york(tmp_path / "o")
     asked = ["new", "mine", "--prices", str(path), *told]
     ran = CliRunner().invoke(cli.main, asked)
     assert "no column for close; it has ts_event, RIC" in ran.output
@@ -129,21 +120,17 @@ def test_of_two_columns_that_may_be_meant_none_is_taken_until_it_is_said(tmp_pat
     assert "--columns names the columns px_closing; it has ts_event" in ran.output
 
 
+def told_of_new_york(folder: Path) -> list[str]:
+    """Return what is said of bars of a vendor's, and where to."""
+    return ["--bar-label", "close", "--adjustment", "none", "--timezone", "America/New_York", "--to", str(folder)]
+
+
 def test_a_file_of_context_gets_names_that_a_configuration_can_give(tmp_path: Path) -> None:
     vendor_days(HALF_DAY).write_parquet(tmp_path / "p.parquet")
     days = [day for day, _ in HALF_DAY]
     vix = pl.DataFrame({"Date": days, "VIX Close": [14.0, 14.1, 13.5, 13.3], "close": [1.0, 2.0, 3.0, 4.0]})
     vix.write_csv(tmp_path / "vix.csv")
-    told = [
-        "--bar-label",
-        "close",
-        "--adjustment",
-        "none",
-        "--timezone",
-        "America/New_York",
-        "--to",
-        str(tmp_path / "o"),
-    ]
+    told = told_of_new_york(tmp_path / "o")
     context = ["--context", str(tmp_path / "vix.csv"), "--context-available-at", "next_day"]
     ran = CliRunner().invoke(cli.main, ["new", "mine", "--prices", str(tmp_path / "p.parquet"), *told, *context])
     assert ran.exit_code == 0, ran.output
@@ -165,16 +152,7 @@ def test_daily_predictions_on_minute_bars_are_traded_once_a_day(tmp_path: Path) 
     pl.concat(bars).with_columns(**flat).write_parquet(tmp_path / "p.parquet")
     best = [(day, symbol, float(symbol == "ABC"[index])) for index, day in enumerate(days) for symbol in "ABCD"]
     pl.DataFrame(best, schema=["day", "ticker", "score"], orient="row").write_parquet(tmp_path / "s.parquet")
-    told = [
-        "--bar-label",
-        "close",
-        "--adjustment",
-        "none",
-        "--timezone",
-        "America/New_York",
-        "--to",
-        str(tmp_path / "o"),
-    ]
+    told = told_of_new_york(tmp_path / "o")
     known = ["--signals", str(tmp_path / "s.parquet"), "--signal-available-at", "market_open"]
     ran = CliRunner().invoke(cli.main, ["new", "mine", "--prices", str(tmp_path / "p.parquet"), *told, *known])
     assert ran.exit_code == 0, ran.output
