@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ml4t_backtest.reporting.result import BacktestResult
 
 Made = TypeVar("Made")
+_AGAIN = "measure again"
 _SIZES = ((5, 250), (50, 250), (200, 250), (50, 1000))
 
 
@@ -146,15 +147,17 @@ def benchmark_schemas() -> dict[str, pa.DataFrameSchema]:
 
 
 def _counted(meaning: str) -> pa.Column:
-    import pandera.polars as pa
+    from ml4t_backtest.core.columns import column, rule
 
-    return pa.Column(pl.Int64, pa.Check.ge(0), description=meaning, metadata={"unit": meaning})
+    counted = rule("E-BM-NEG", lambda c: c >= 0, "is negative", _AGAIN)
+    return column(pl.Int64, meaning, meaning, checks=[counted])
 
 
 def _measured(meaning: str, unit: str) -> pa.Column:
-    import pandera.polars as pa
+    from ml4t_backtest.core.columns import column, rule
 
-    return pa.Column(pl.Float64, pa.Check.gt(0.0), description=meaning, metadata={"unit": unit})
+    measured = rule("E-BM-NONPOS", lambda c: c > 0, "is not positive", _AGAIN)
+    return column(pl.Float64, meaning, unit, checks=[measured])
 
 
 def _walk(bars: pl.DataFrame) -> int:

@@ -150,6 +150,14 @@ def row_rule(
     )
 
 
+def has_types(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> bool:
+    """Return whether a table has every column that a schema or a rule of it names, and of the type it names, if any."""
+    found = frame.schema
+    names = {name for check in schema.checks for name in check.statistics["holds"].meta.root_names()}
+    types = {name: each.dtype.type for name, each in schema.columns.items() if each.dtype is not None}
+    return names.union(schema.columns).issubset(found) and all(found[name] == types[name] for name in types)
+
+
 def every_rule_holds(schema: pa.DataFrameSchema) -> pl.Expr:
     """Return the rules of a schema as one expression: true when no row breaks any.
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ml4t_backtest.core.columns import has_types
+
 if TYPE_CHECKING:
     import pandera.polars as pa
 
@@ -25,7 +27,7 @@ class QuickCheck:
 
     def __init__(self, schema: pa.DataFrameSchema) -> None:
         columns = schema.columns
-        self._types = {name: each.dtype.type for name, each in columns.items()}
+        self._schema = schema
         self._filled = [name for name, each in columns.items() if not each.nullable]
         rules = [(name, check) for name, each in columns.items() for check in each.checks]
         between = [(name, check) for name, check in rules if check.statistics["between"]]
@@ -37,9 +39,8 @@ class QuickCheck:
 
     def holds(self, part: pl.DataFrame) -> bool:
         """Return whether every rule but those of symbols holds for every row; False too where it cannot be asked."""
-        found = part.schema
         return (
-            all(found.get(name) == dtype for name, dtype in self._types.items())
+            has_types(part, self._schema)
             and not part.is_empty()
             and sum(part[name].null_count() for name in self._filled) == 0
             and self._values_hold(part)

@@ -10,6 +10,7 @@ import polars as pl
 
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.core import schemas
+from ml4t_backtest.core.columns import rule
 from ml4t_backtest.reporting.formats import count, money, percent, ratio
 from ml4t_backtest.reporting.result import BacktestResult
 
@@ -110,11 +111,11 @@ def compare_runs(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
 @cache
 def comparison_schema() -> pa.DataFrameSchema:
     """Return the schema of `compare_runs`."""
-    same = pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key)),
-        name=MIXED_VERSIONS,
-        error="is false: runs on one data set used different versions of it or of the engine",
-        description="materialize the backtests on this data set again",
+    same = rule(
+        MIXED_VERSIONS,
+        lambda is_comparable: is_comparable,
+        "is false: runs on one data set used different versions of it or of the engine",
+        "materialize the backtests on this data set again",
     )
     meaning = "all runs on this data set used the same version of it and of the engine"
     columns = {**run_summary_schema().columns, "is_comparable": pa.Column(pl.Boolean, same, description=meaning)}
