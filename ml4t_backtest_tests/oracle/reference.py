@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from oracle.books import LIQUIDATION, OTHER, PROTECTIVE, Books
-from oracle.vocabulary import NOTHING, Bar, F, Line, Order, Report, Tape, World
-
-LEVELS = ("limit", "stop", "trailing_amount", "trailing_percent")
+from oracle.vocabulary import LEVELS, NOTHING, Bar, F, Line, Order, Report, Tape, World
 
 
 def reference(world: World, tape: Tape) -> Report:
@@ -36,8 +34,7 @@ class Oracle(Books):
             self.at_the_open()
             self.intrabar()
             self.at_the_close()
-            if not self.ruined:
-                self.decide()
+            self.decide()
             if self.ruined or now == self.last:
                 self.end()
             self.states.append(self.state())
@@ -151,8 +148,7 @@ class Oracle(Books):
                 elif not reducing or self.reduces(order):
                     order.met = True
                     self.execute(order, self.bars[order.symbol].close, "close")
-        for symbol in self.world.bars:
-            self.stale[symbol] = 0 if symbol in self.bars else self.stale[symbol] + 1
+        self.stale = Counter({s: 0 if s in self.bars else self.stale[s] + 1 for s in self.world.bars})
         self.marks.update(self.prices)
         for symbol, bar in self.bars.items():
             if symbol in self.held:
@@ -184,7 +180,7 @@ class Oracle(Books):
     # 4. Decide
 
     def decide(self) -> None:
-        for place, line in enumerate(self.tape.get(self.now, ())):
+        for place, line in enumerate(() if self.ruined else self.tape.get(self.now, ())):
             match line.action:
                 case "buy" | "sell":
                     self.trade(line)

@@ -10,6 +10,8 @@ F = Fraction
 NOTHING = F(0)
 _THOUSAND, _HALF = F(1000), F(1, 2)
 TOTALS = ("paid", "paid_raw", "commission", "slippage", "dividends", "borrow_fees")
+# What an order waits for; each may be replaced.
+LEVELS = ("limit", "stop", "trailing_amount", "trailing_percent")
 
 # Sessions of the New York exchange in January 2024.
 DAYS = tuple(date(2024, 1, day) for day in (2, 3, 4, 5, 8, 9, 10, 11, 12, 16, 17, 18, 19, 22, 23))
