@@ -12,7 +12,7 @@ from dagster_project.caretaker import fail_dead_runs
 from dagster_project.definitions import defs
 from dagster_project.defs.resources import resources
 from dagster_project.ui import prepare_home
-from ml4t_backtest.data.object_store import absolute
+from ml4t_backtest.data.store.object_store import absolute
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.graph_summary import Summary, summary_of

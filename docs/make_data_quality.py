@@ -20,8 +20,8 @@ from docs.generated_blocks import with_blocks
 from ml4t_backtest import DataPreparer, DataValidationError, PolarsDataFeed, Violation
 from ml4t_backtest.core.schemas import prices_schema
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.data_quality import FindingCode
 from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.data.quality.data_quality import FindingCode
 
 PAGE = Path(__file__).parent / "concepts" / "data_quality.md"
 FILES = Path(__file__).parents[2] / "shared" / "data"

@@ -266,7 +266,7 @@ def export(run_folder: str, form: str, folder: Path, output_root: Path) -> None:
 
 def _predictions_of(version: Path, output_root: Path) -> pl.DataFrame | None:
     """Return what the model of a run said, and what came of it; None, saying why, where its data is not as it was."""
-    from ml4t_backtest.data.storage import read_manifest
+    from ml4t_backtest.data.store.storage import read_manifest
     from ml4t_backtest.reporting.prediction_export import prediction_table
     from ml4t_backtest.reproduction import config_of
     from ml4t_backtest.run_provenance import require_same_inputs
@@ -440,7 +440,7 @@ def clean(keep: int, dry_run: bool, output_root: Path) -> None:
     What is current stays, and so does what a run is writing, what was current within the last hour, and whatever this
     package did not make.
     """
-    from ml4t_backtest.data.object_upkeep import clean as clean_up
+    from ml4t_backtest.data.store.object_upkeep import clean as clean_up
 
     done = clean_up(output_root, keep=keep, dry_run=dry_run)
     for path, reason in done.left:
@@ -520,7 +520,7 @@ def _described(prepared: Prepared) -> str:
 
 def _show_findings(found: pl.DataFrame) -> None:
     """Print what was found in the data that is no error, a line per kind."""
-    from ml4t_backtest.data.data_quality import summarize
+    from ml4t_backtest.data.quality.data_quality import summarize
 
     for line in summarize(found):
         click.echo(f"found   {line}")

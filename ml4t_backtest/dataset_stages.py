@@ -27,9 +27,7 @@ from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.all_at_once import require_all
 from ml4t_backtest.data.bar_time import BarClock
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.file_places import naming_files
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.files.file_places import naming_files
 from ml4t_backtest.data.loading import (
     Columns,
     ValueSource,
@@ -39,7 +37,6 @@ from ml4t_backtest.data.loading import (
     load_universe,
     load_values,
 )
-from ml4t_backtest.data.object_store import on_this_machine
 from ml4t_backtest.data.preparation import LoadedTables, Preparation, Recipe, prepare_tables
 from ml4t_backtest.data.prepared import (
     Prepared,
@@ -50,11 +47,14 @@ from ml4t_backtest.data.prepared import (
     publish_prepared,
 )
 from ml4t_backtest.data.provenance import code_hash, source_hash, source_stamps
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.inspector import Inspector
+from ml4t_backtest.data.quality.scan_findings import scan_findings
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.scratch import Progress, Workplace
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows, read_context, read_prices, read_signals
 from ml4t_backtest.data.sources import collect, scan, schema_of
+from ml4t_backtest.data.store.object_store import on_this_machine
 from ml4t_backtest.data.validation import raise_violations, validate
 from ml4t_backtest.data.zones import WrittenZone, refuse_mixed_zones, zones_of
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, DataValidationError, Violation

@@ -29,8 +29,8 @@ from ml4t_backtest.core.fill import Fill
 from ml4t_backtest.core.instants import UTC_MICROSECONDS, to_datetime
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import CashPolicy, Order, OrderIds
-from ml4t_backtest.data.data_quality import findings_frame
 from ml4t_backtest.data.polars_feed import DataFeed, PolarsDataFeed
+from ml4t_backtest.data.quality.data_quality import findings_frame
 from ml4t_backtest.data.slices import chunks_of
 from ml4t_backtest.data.validation import validate
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError

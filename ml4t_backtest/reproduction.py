@@ -12,9 +12,16 @@ from typing import Any
 from ml4t_backtest.config.loader import hash_of_content, restore_config
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.content_hash import table_hash
-from ml4t_backtest.data.manifest import MANIFEST, TABLE_HASHES, Manifest
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.data.storage import checked_file, current_version, names_in, read_manifest, read_table, versions_of
+from ml4t_backtest.data.store.manifest import MANIFEST, TABLE_HASHES, Manifest
+from ml4t_backtest.data.store.storage import (
+    checked_file,
+    current_version,
+    names_in,
+    read_manifest,
+    read_table,
+    versions_of,
+)
 from ml4t_backtest.dataset_stages import dataset_at_hand
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, InputsChangedError
 from ml4t_backtest.reporting.parquet import KIND, METRICS

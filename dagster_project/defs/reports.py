@@ -10,7 +10,7 @@ from dagster_project.defs.common import Events, Store, asset
 from dagster_project.io_manager import EVERY_PARTITION, INPUTS
 from dagster_project.metadata import run_metadata, table_metadata
 from dagster_project.partitions import CONFIGS
-from ml4t_backtest.data.storage import content_hash
+from ml4t_backtest.data.store.storage import content_hash
 from ml4t_backtest.pipeline.asset_shelf import Document
 from ml4t_backtest.pipeline.column_lineage import comparison_lineage
 from ml4t_backtest.pipeline.pages import markdown_table

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from dagster_project.io_manager import AssetStore
-from ml4t_backtest.data.object_store import absolute
+from ml4t_backtest.data.store.object_store import absolute
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.serving import ROOT_VARIABLE
 from ml4t_backtest.runner import OUTPUT_ROOT

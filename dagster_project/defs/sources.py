@@ -13,7 +13,7 @@ from dagster_project.defs.common import Events, Store, asset, tag_run, unchanged
 from dagster_project.io_manager import INPUTS
 from dagster_project.metadata import tables_metadata
 from dagster_project.partitions import DATASETS
-from ml4t_backtest.data.storage import content_hash
+from ml4t_backtest.data.store.storage import content_hash
 from ml4t_backtest.pipeline.asset_meanings import MEANING
 from ml4t_backtest.pipeline.asset_shelf import Tables
 from ml4t_backtest.pipeline.column_lineage import validated_lineage

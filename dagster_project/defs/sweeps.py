@@ -10,7 +10,7 @@ from dagster_project.contracts import step_failures
 from dagster_project.defs.common import Events, Store, asset
 from dagster_project.io_manager import INPUTS
 from dagster_project.partitions import SWEEPS
-from ml4t_backtest.data.storage import content_hash
+from ml4t_backtest.data.store.storage import content_hash
 from ml4t_backtest.pipeline.asset_shelf import Document
 from ml4t_backtest.sweep.pages import at_each_percent, sweep_figures, sweep_pages
 from ml4t_backtest.sweep.report import render_sweep_report

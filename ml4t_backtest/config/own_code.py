@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml4t_backtest.config.import_path import ImportPath, file_in_folder, parse_import_path
 from ml4t_backtest.config.schema import BacktestConfig
-from ml4t_backtest.data.version_files import sha256_of
+from ml4t_backtest.data.store.version_files import sha256_of
 
 _PACKAGE = "ml4t_backtest"
 

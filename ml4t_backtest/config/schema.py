@@ -12,7 +12,7 @@ from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Origin
 from ml4t_backtest.config.fields import ColumnName, FiniteJson, IsoDate, SafeName, Section, must
 from ml4t_backtest.config.import_path import ClassPath
-from ml4t_backtest.data.data_quality import FindingCode
+from ml4t_backtest.data.quality.data_quality import FindingCode
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.execution.accounts import CashAccount
 from ml4t_backtest.execution.commission import PercentageCommission

@@ -1,1 +1,1 @@
-"""From files to slices: sources, time, joins, preparation, the feed and storage."""
+"""From files to slices: sources, time, joins, preparation and the feed; what lies on disk, doubtful data, versions."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from ml4t_backtest.data.file_states import FileStates
+from ml4t_backtest.data.files.file_states import FileStates
 from ml4t_backtest.data.sources import collect
 from ml4t_backtest.errors import CorruptDatasetError
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.core.instants import as_moments
-from ml4t_backtest.data.batches import batches
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.files.batches import batches
+from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, slice_runs, slices_of
 from ml4t_backtest.data.slice_counts import SliceCounts

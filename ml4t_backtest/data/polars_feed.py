@@ -22,19 +22,19 @@ from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_freq
 from ml4t_backtest.data.before_close import known_too_late
 from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
-from ml4t_backtest.data.data_quality import Finding, assumed_known, findings_frame, findings_of
-from ml4t_backtest.data.event_findings import late_context
-from ml4t_backtest.data.file_places import naming_files
-from ml4t_backtest.data.file_states import FileStates
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.files.file_places import naming_files
+from ml4t_backtest.data.files.file_states import FileStates
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
 from ml4t_backtest.data.preparation import column_names, join_context, join_signals
 from ml4t_backtest.data.price_form import PriceForm
+from ml4t_backtest.data.quality.data_quality import Finding, assumed_known, findings_frame, findings_of
+from ml4t_backtest.data.quality.event_findings import late_context
+from ml4t_backtest.data.quality.inspector import Inspector
+from ml4t_backtest.data.quality.scan_findings import scan_findings
+from ml4t_backtest.data.quality.series_detectors import late_revisions
+from ml4t_backtest.data.quality.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.row_index import slices_of
-from ml4t_backtest.data.scan_findings import scan_findings
-from ml4t_backtest.data.series_detectors import late_revisions
 from ml4t_backtest.data.signal_timing import declare_known
-from ml4t_backtest.data.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
 from ml4t_backtest.data.zones import ZoneWatch

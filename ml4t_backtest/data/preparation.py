@@ -17,18 +17,18 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.content_hash import table_hash
-from ml4t_backtest.data.data_quality import Finding, findings_frame
 from ml4t_backtest.data.indicator_columns import add_indicators
 from ml4t_backtest.data.indicators import IndicatorRequest
-from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import ValueSource, check_names, load_corporate_actions
 from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.data.quality.data_quality import Finding, findings_frame
+from ml4t_backtest.data.quality.inspector import Inspector
+from ml4t_backtest.data.quality.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.row_index import RowIndex, SymbolCodes
 from ml4t_backtest.data.scratch import ROW, RowsByTime, Workplace, symbol_groups, time_spans
 from ml4t_backtest.data.signal_timing import join_known
 from ml4t_backtest.data.source_rows import LoadedPrices, LoadedRows
-from ml4t_backtest.data.source_watch import BarsSeen, Beside, SourceWatch
 from ml4t_backtest.data.universe import IN_UNIVERSE, add_membership
 from ml4t_backtest.data.validation import find_violations, merge_violations, raise_violations, validate
 from ml4t_backtest.errors import Violation

@@ -18,13 +18,13 @@ import polars as pl
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.checked_bars import merged_slices
 from ml4t_backtest.data.content_hash import content_hash, joint_hash, table_hash
-from ml4t_backtest.data.data_quality import findings_frame
-from ml4t_backtest.data.manifest import TABLE_HASHES, Manifest
-from ml4t_backtest.data.object_store import absolute, place_to_write
-from ml4t_backtest.data.parquet_files import scan_parquet_files
+from ml4t_backtest.data.files.parquet_files import scan_parquet_files
+from ml4t_backtest.data.quality.data_quality import findings_frame
 from ml4t_backtest.data.row_index import slices_of
 from ml4t_backtest.data.sources import collect
-from ml4t_backtest.data.storage import (
+from ml4t_backtest.data.store.manifest import TABLE_HASHES, Manifest
+from ml4t_backtest.data.store.object_store import absolute, place_to_write
+from ml4t_backtest.data.store.storage import (
     Attachment,
     Layout,
     Staged,
@@ -37,8 +37,8 @@ from ml4t_backtest.data.storage import (
     table_files,
     versions_of,
 )
+from ml4t_backtest.data.store.upkeep import mark_used
 from ml4t_backtest.data.table_description import TableDescription
-from ml4t_backtest.data.upkeep import mark_used
 from ml4t_backtest.errors import ConfigError, CorruptDatasetError
 
 KIND = "prepared"

@@ -13,10 +13,8 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt
 from ml4t_backtest.data.content_hash import joint_hash
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.file_places import naming_files
+from ml4t_backtest.data.files.file_places import naming_files
 from ml4t_backtest.data.indicators import parse_indicator
-from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.loading import (
     Columns,
     ValueSource,
@@ -28,8 +26,10 @@ from ml4t_backtest.data.loading import (
 from ml4t_backtest.data.preparation import LoadedContext, LoadedSignals, LoadedTables, Preparation, Recipe
 from ml4t_backtest.data.prepared import PreparedData, PreparedFiles, open_prepared, publish_prepared
 from ml4t_backtest.data.price_form import PriceForm
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.inspector import Inspector
+from ml4t_backtest.data.quality.scan_findings import scan_findings
 from ml4t_backtest.data.safe_path import output_folder, require_apart
-from ml4t_backtest.data.scan_findings import scan_findings
 from ml4t_backtest.data.scratch import Workplace
 from ml4t_backtest.data.signal_timing import AvailabilityRule
 from ml4t_backtest.data.source_rows import LoadedPrices, read_context, read_prices, read_signals

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from ml4t_backtest.data.file_formats import files_behind
-from ml4t_backtest.data.parquet_files import hive_keys
-from ml4t_backtest.data.version_files import sha256_of
+from ml4t_backtest.data.files.file_formats import files_behind
+from ml4t_backtest.data.files.parquet_files import hive_keys
+from ml4t_backtest.data.store.version_files import sha256_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What prepared data depends on beside this package: formulas, sessions, joins.

@@ -19,7 +19,7 @@ from typing import Self
 import polars as pl
 
 from ml4t_backtest.data.sources import collect
-from ml4t_backtest.data.upkeep import hold
+from ml4t_backtest.data.store.upkeep import hold
 
 # So many rows take about a hundred megabytes with what is computed of them.
 ROWS_AT_ONCE = 500_000

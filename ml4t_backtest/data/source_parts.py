@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ml4t_backtest.data.all_at_once import require_all
-from ml4t_backtest.data.file_formats import reads_anywhere
+from ml4t_backtest.data.files.file_formats import reads_anywhere
+from ml4t_backtest.data.files.parquet_files import reading
 from ml4t_backtest.data.loading import Columns
-from ml4t_backtest.data.parquet_files import reading
 from ml4t_backtest.data.provenance import Stamp, source_stamps
 from ml4t_backtest.data.sources import Source, collect, describe, scan, schema_of, unflagged
 from ml4t_backtest.errors import CorruptDatasetError

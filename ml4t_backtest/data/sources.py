@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
-from ml4t_backtest.data.file_formats import FileRequest, scan_path
-from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.files.file_formats import FileRequest, scan_path
+from ml4t_backtest.data.files.parquet_files import reading
 from ml4t_backtest.errors import DataValidationError, Violation
 
 

@@ -1,4 +1,4 @@
-"""Assets on disk: the versioned folders of `data.storage`, Parquet and text, never a pickle.
+"""Assets on disk: the versioned folders of `data.store.storage`, Parquet and text, never a pickle.
 
 ROOT/assets/ASSET/PARTITION/versions/<content hash>/TABLE.parquet, manifest.json
 ROOT/assets/ASSET/PARTITION/CURRENT
@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from ml4t_backtest.data.content_hash import joint_hash
-from ml4t_backtest.data.manifest import TABLE_HASHES
-from ml4t_backtest.data.storage import (
+from ml4t_backtest.data.store.manifest import TABLE_HASHES
+from ml4t_backtest.data.store.storage import (
     Manifest,
     checked_file,
     current_version,

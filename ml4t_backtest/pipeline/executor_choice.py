@@ -18,7 +18,7 @@ from typing import Any
 from ml4t_backtest.config.folders import CONFIGS_VARIABLE
 from ml4t_backtest.config.import_path import ALLOWED_MODULES_VARIABLE
 from ml4t_backtest.config.yaml_text import parse_yaml
-from ml4t_backtest.data.object_store import absolute, address_of
+from ml4t_backtest.data.store.object_store import absolute, address_of
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.pipeline.serving import ROOT_VARIABLE
 from ml4t_backtest.runner import OUTPUT_ROOT

@@ -11,9 +11,9 @@ import polars as pl
 
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.schema import BacktestConfig
-from ml4t_backtest.data.data_quality import FindingCode, count_found, summarize
 from ml4t_backtest.data.polars_feed import PolarsDataFeed
 from ml4t_backtest.data.prepared import PreparedData
+from ml4t_backtest.data.quality.data_quality import FindingCode, count_found, summarize
 from ml4t_backtest.dataset_stages import RawKind, Tables
 from ml4t_backtest.pipeline.checks import Outcome, rule_outcomes
 from ml4t_backtest.pipeline.due import sessions_behind

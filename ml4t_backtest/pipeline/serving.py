@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from ml4t_backtest.data.object_store import absolute, is_remote
+from ml4t_backtest.data.store.object_store import absolute, is_remote
 from ml4t_backtest.runner import OUTPUT_ROOT
 
 HOST = "127.0.0.1"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ml4t_backtest.core.schemas import result_schemas
-from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.files.parquet_files import reading
 from ml4t_backtest.data.safe_path import output_folder, safe_path
 from ml4t_backtest.errors import BacktestError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ml4t_backtest.core.argument_types import checked_arguments
-from ml4t_backtest.data.manifest import MANIFEST
-from ml4t_backtest.data.parquet_files import reading
-from ml4t_backtest.data.storage import Manifest, checked_file, current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.files.parquet_files import reading
+from ml4t_backtest.data.store.manifest import MANIFEST
+from ml4t_backtest.data.store.storage import Manifest, checked_file, current_version, publish, read_manifest, read_table
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.reporting.result import RECORDED, BacktestResult
 

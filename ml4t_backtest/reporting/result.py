@@ -12,8 +12,8 @@ import polars as pl
 
 from ml4t_backtest.core.schemas import data_quality_schema, empty_frame
 from ml4t_backtest.core.trade import Trade
-from ml4t_backtest.data.object_store import place_to_write
 from ml4t_backtest.data.safe_path import output_folder
+from ml4t_backtest.data.store.object_store import place_to_write
 from ml4t_backtest.reporting.metrics import compute_metrics
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from ml4t_backtest.data.data_quality import summarize
+from ml4t_backtest.data.quality.data_quality import summarize
 from ml4t_backtest.reporting.formats import Number, count, money, percent, ratio
 from ml4t_backtest.reporting.result import BacktestResult
 

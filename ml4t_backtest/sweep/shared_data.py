@@ -19,7 +19,7 @@ import polars as pl
 
 from ml4t_backtest.data.prepared import PREPARED_TABLES, Prepared, PreparedData
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.data.version_files import sync
+from ml4t_backtest.data.store.version_files import sync
 from ml4t_backtest.errors import BacktestError
 
 _NAMES = "names.json"

@@ -20,9 +20,9 @@ from typing import Any
 import polars as pl
 
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
-from ml4t_backtest.data.object_store import address_of, is_remote
 from ml4t_backtest.data.safe_path import output_folder
-from ml4t_backtest.data.version_files import sync
+from ml4t_backtest.data.store.object_store import address_of, is_remote
+from ml4t_backtest.data.store.version_files import sync
 from ml4t_backtest.errors import BacktestError, ConfigError
 
 STATUSES = ("completed", "failed")

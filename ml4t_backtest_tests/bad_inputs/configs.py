@@ -16,7 +16,7 @@ from bad_inputs.timestamps import in_months
 from ml4t_backtest import ConfigError, DataPreparer, StrategyError, UnsafePathError
 from ml4t_backtest.cli import main
 from ml4t_backtest.config import BacktestConfig, build_components, load_config
-from ml4t_backtest.data.storage import publish
+from ml4t_backtest.data.store.storage import publish
 
 DEFECTS = {
     "CF001": "an empty file",

@@ -18,7 +18,7 @@ from bad_inputs.spoil import accepted, changed, data_case, like, stored
 from bad_inputs.timestamps import in_months, in_named_months, in_two
 from ml4t_backtest import CorruptDatasetError, DataPreparer, PolarsDataFeed, UnsafePathError
 from ml4t_backtest.data.prepared import read_prepared
-from ml4t_backtest.data.storage import current_version
+from ml4t_backtest.data.store.storage import current_version
 
 
 def _file_case(id: str, defect: str, spoil: Callable[[Path], object], expected: Any) -> Case:

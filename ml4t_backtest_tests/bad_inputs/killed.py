@@ -15,7 +15,7 @@ from nursery import Nursery
 
 from ml4t_backtest import BacktestError, read_result
 from ml4t_backtest.data.prepared import read_prepared
-from ml4t_backtest.data.storage import current_version, read_manifest
+from ml4t_backtest.data.store.storage import current_version, read_manifest
 
 SYMBOLS, SESSIONS = 20, 21
 _CODE = """

@@ -17,7 +17,7 @@ from bad_inputs.hostile_names import NAMES
 from ml4t_backtest import BacktestError, BacktestResult, DataPreparer, PolarsDataFeed, load_config, read_result
 from ml4t_backtest.cli import main
 from ml4t_backtest.config import config_from_mapping
-from ml4t_backtest.data.storage import current_version, publish
+from ml4t_backtest.data.store.storage import current_version, publish
 from ml4t_backtest.datasets.registry import dataset_path
 from ml4t_backtest.reporting.export import read_csv_folder
 from ml4t_backtest.reporting.parquet import write_result

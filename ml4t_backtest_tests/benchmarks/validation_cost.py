@@ -31,7 +31,7 @@ import polars as pl
 from ml4t_backtest.core.columns import every_rule_holds
 from ml4t_backtest.core.schemas import asset_data_schema
 from ml4t_backtest.data.checked_bars import check_bars
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
 from ml4t_backtest.data.synthetic import random_bars
 

@@ -11,7 +11,7 @@ import pytest
 
 from ml4t_backtest.core import schemas
 from ml4t_backtest.data.prepared import PREPARED_TABLES
-from ml4t_backtest.data.storage import current_version
+from ml4t_backtest.data.store.storage import current_version
 from ml4t_backtest.errors import AccountingError, ConfigError, CorruptDatasetError, InputsChangedError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.reproduction import past_runs, reproduce

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from ml4t_backtest import benchmarks, load_config, run_backtest
 from ml4t_backtest.data import scratch
-from ml4t_backtest.data.storage import content_hash
+from ml4t_backtest.data.store.storage import content_hash
 from ml4t_backtest.reporting.result import TABLES
 from ml4t_backtest.runner import RAW_KINDS, prepare_dataset, prepared_dataset, run_inputs
 

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from ml4t_backtest.cli import main
-from ml4t_backtest.data import upkeep
-from ml4t_backtest.data.storage import current_version, publish, read_manifest, read_table, staged, versions_of
-from ml4t_backtest.data.upkeep import clean
+from ml4t_backtest.data.store import upkeep
+from ml4t_backtest.data.store.storage import current_version, publish, read_manifest, read_table, staged, versions_of
+from ml4t_backtest.data.store.upkeep import clean
 
 DAY = 86_400
 
@@ -118,7 +118,7 @@ def test_what_a_writer_holds_stays_and_what_a_killed_one_left_goes(root: Path) -
     home = root / "runs" / "a"
     code = (
         "import sys, time, polars as pl\n"
-        "from ml4t_backtest.data.storage import staged\n"
+        "from ml4t_backtest.data.store.storage import staged\n"
         "with staged(sys.argv[1], 'runs/a', {'t': pl.DataFrame({'x': [7]})}, kind='thing'):\n"
         "    print('written', flush=True)\n"
         "    time.sleep(60)\n"
@@ -152,7 +152,7 @@ def test_cleaners_killed_at_any_moment_beside_a_writer_never_touch_what_is_curre
     monkeypatch.setattr(upkeep, "_STILL_READ", 0.0)
     code = (
         "import sys, time\n"
-        "from ml4t_backtest.data import upkeep\n"
+        "from ml4t_backtest.data.store import upkeep\n"
         "upkeep._STILL_READ = -1.0\n"
         "print('go', flush=True)\n"
         "while True:\n"

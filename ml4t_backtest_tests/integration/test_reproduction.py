@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from ml4t_backtest import reproduction
 from ml4t_backtest.cli import main
-from ml4t_backtest.data.storage import current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.store.storage import current_version, publish, read_manifest, read_table
 from ml4t_backtest.errors import CorruptDatasetError, InputsChangedError
 from ml4t_backtest.reporting.result import TABLES
 

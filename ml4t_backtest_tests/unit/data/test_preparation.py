@@ -14,10 +14,10 @@ from polars.testing import assert_frame_equal
 from ml4t_backtest import DataPreparer, SignalTimingError
 from ml4t_backtest.data import preparation as preparation_module
 from ml4t_backtest.data import scratch
-from ml4t_backtest.data.inspector import Inspector
 from ml4t_backtest.data.prepared import PreparedData, publish_prepared, read_prepared
+from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.scratch import ROW, Workplace
-from ml4t_backtest.data.storage import POINTER, Layout, current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.store.storage import POINTER, Layout, current_version, publish, read_manifest, read_table
 
 RAW = tables()
 SIZES = (37, 300, 600)

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from ml4t_backtest import ConfigError, CorruptDatasetError, DataPreparer, PolarsDataFeed
 from ml4t_backtest.data.prepared import read_prepared
 from ml4t_backtest.data.sources import collect, scan
-from ml4t_backtest.data.storage import POINTER, Layout, current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.store.storage import POINTER, Layout, current_version, publish, read_manifest, read_table
 
 DAYS = (date(2023, 12, 29), date(2024, 1, 2), date(2024, 1, 31), date(2024, 2, 1))
 
@@ -135,7 +135,7 @@ def test_a_missing_or_changed_month_is_noticed(preparer: DataPreparer, tmp_path:
 
 def test_a_manifest_cannot_lead_out_of_its_version(preparer: DataPreparer, tmp_path: Path) -> None:
     from ml4t_backtest import UnsafePathError
-    from ml4t_backtest.data.manifest import Manifest
+    from ml4t_backtest.data.store.manifest import Manifest
 
     for file in ("../x.parquet", "x/year=2024/month=01/../part.parquet", "../year=2024/month=01/part.parquet"):
         listed = Manifest("prepared", "0" * 64, {file: {"rows": 1, "sha256": ""}})

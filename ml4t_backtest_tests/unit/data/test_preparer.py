@@ -22,7 +22,7 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.data.bar_time import BarClock
 from ml4t_backtest.data.loading import ValueSource, load_corporate_actions, load_prices, load_values
 from ml4t_backtest.data.prepared import PreparedData, read_prepared
-from ml4t_backtest.data.storage import publish
+from ml4t_backtest.data.store.storage import publish
 from ml4t_backtest.data.validation import validate
 
 SESSIONS = BarClock(label="session")

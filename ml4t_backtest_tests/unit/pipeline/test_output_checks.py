@@ -11,7 +11,7 @@ import pytest
 
 from ml4t_backtest import PolarsDataFeed, load_config
 from ml4t_backtest.config import BacktestConfig
-from ml4t_backtest.data.data_quality import FindingCode
+from ml4t_backtest.data.quality.data_quality import FindingCode
 from ml4t_backtest.data.synthetic import random_bars
 from ml4t_backtest.pipeline.output_checks import bars_drift, findings_outcome, freshness_outcome, run_drift, traded
 

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml4t_backtest.data.session_grid import BarPlaces
-from ml4t_backtest.data.symbol_rows import SymbolRows
+from ml4t_backtest.data.quality.session_grid import BarPlaces
+from ml4t_backtest.data.quality.symbol_rows import SymbolRows
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from ml4t_backtest.data import object_store, upkeep
-from ml4t_backtest.data.manifest import MANIFEST
-from ml4t_backtest.data.upkeep import POINTER, VERSIONS, Cleaning
+from ml4t_backtest.data.store import object_store, upkeep
+from ml4t_backtest.data.store.manifest import MANIFEST
+from ml4t_backtest.data.store.upkeep import POINTER, VERSIONS, Cleaning
 
 _VERSION = re.compile(rf"(?P<version>.+?/{VERSIONS}/[0-9a-f]{{64}})/")
 _STILL_READ = 3_600.0

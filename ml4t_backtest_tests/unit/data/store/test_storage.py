@@ -23,9 +23,9 @@ from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, CorruptDatasetError, UnsafePathError
 from ml4t_backtest.core.schemas import SCHEMA_VERSION
-from ml4t_backtest.data.manifest import MIGRATIONS
 from ml4t_backtest.data.prepared import PreparedData, publish_prepared, read_prepared
-from ml4t_backtest.data.storage import (
+from ml4t_backtest.data.store.manifest import MIGRATIONS
+from ml4t_backtest.data.store.storage import (
     MANIFEST,
     POINTER,
     VERSIONS,
@@ -563,7 +563,7 @@ def test_the_hash_of_a_table_does_not_depend_on_the_process(tmp_path: Path) -> N
     EVERY_DTYPE.write_parquet(tmp_path / "x.parquet")
     code = (
         "import sys, polars as pl\n"
-        "from ml4t_backtest.data.storage import content_hash\n"
+        "from ml4t_backtest.data.store.storage import content_hash\n"
         "print(content_hash({'x': pl.read_parquet(sys.argv[1])}))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "POLARS_MAX_THREADS": "1"}
@@ -594,7 +594,7 @@ def test_a_column_of_a_type_that_is_not_stored_is_refused_in_this_packages_words
 _NURSERY = """
 import os, signal, sys
 import polars as pl
-from ml4t_backtest.data.storage import publish
+from ml4t_backtest.data.store.storage import publish
 
 def write(root, first, nursery):
     number = first
@@ -745,7 +745,7 @@ _FULL = """
 import resource, signal, sys
 import polars as pl
 from ml4t_backtest import BacktestError
-from ml4t_backtest.data.storage import publish
+from ml4t_backtest.data.store.storage import publish
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
@@ -787,7 +787,7 @@ import sys
 from pathlib import Path
 import polars as pl
 from ml4t_backtest import BacktestError
-from ml4t_backtest.data.storage import current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.store.storage import current_version, publish, read_manifest, read_table
 
 root = Path(sys.argv[1])
 publish(root, "d", {"x": pl.DataFrame({"a": [1]})}, kind="test")

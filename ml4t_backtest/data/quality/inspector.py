@@ -12,10 +12,10 @@ import polars as pl
 
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.instants import instants, to_datetime
-from ml4t_backtest.data.data_quality import Finding, FindingCode, as_violations, findings_frame
-from ml4t_backtest.data.detectors import AT_THE_END, DETECTORS, SPLIT, Detector
-from ml4t_backtest.data.repeated_bars import RepeatedBars
-from ml4t_backtest.data.series_detectors import (
+from ml4t_backtest.data.quality.data_quality import Finding, FindingCode, as_violations, findings_frame
+from ml4t_backtest.data.quality.detectors import AT_THE_END, DETECTORS, SPLIT, Detector
+from ml4t_backtest.data.quality.repeated_bars import RepeatedBars
+from ml4t_backtest.data.quality.series_detectors import (
     FromFloat32,
     MixedLabels,
     SameSeries,
@@ -23,8 +23,8 @@ from ml4t_backtest.data.series_detectors import (
     WrongClock,
     one_name_in_two_cases,
 )
-from ml4t_backtest.data.session_grid import BarPlaces, SessionGrid, grid_over, step_of
-from ml4t_backtest.data.symbol_rows import SEEN, Came, SymbolRows
+from ml4t_backtest.data.quality.session_grid import BarPlaces, SessionGrid, grid_over, step_of
+from ml4t_backtest.data.quality.symbol_rows import SEEN, Came, SymbolRows
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations
 
 Int64s = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from ml4t_backtest.data.file_formats import files_in_order
-from ml4t_backtest.data.parquet_files import height_of
+from ml4t_backtest.data.files.file_formats import files_in_order
+from ml4t_backtest.data.files.parquet_files import height_of
 from ml4t_backtest.errors import BacktestError, DataValidationError, Violation
 
 P = ParamSpec("P")

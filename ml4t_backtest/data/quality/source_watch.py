@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.event_findings import ActionWatch, late_context, missing_members, outsiders
-from ml4t_backtest.data.file_formats import is_in_parts
-from ml4t_backtest.data.file_months import missing_months, months_without_bars
+from ml4t_backtest.data.files.file_formats import is_in_parts
+from ml4t_backtest.data.files.file_months import missing_months, months_without_bars
 from ml4t_backtest.data.loading import ValueSource
-from ml4t_backtest.data.series_detectors import LateRevisions
-from ml4t_backtest.data.signal_findings import SignalWatch
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.event_findings import ActionWatch, late_context, missing_members, outsiders
+from ml4t_backtest.data.quality.series_detectors import LateRevisions
+from ml4t_backtest.data.quality.signal_findings import SignalWatch
 from ml4t_backtest.data.validation import raise_violations
 from ml4t_backtest.errors import Violation
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.parquet_files import hive_keys, plain_scan, reading
+from ml4t_backtest.data.files.parquet_files import hive_keys, plain_scan, reading
 from ml4t_backtest.errors import DataValidationError, Violation
 
 Month = tuple[int, int]

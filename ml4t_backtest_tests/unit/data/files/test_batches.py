@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml4t_backtest import CorruptDatasetError
-from ml4t_backtest.data.batches import batches
+from ml4t_backtest.data.files.batches import batches
 
 ROWS = 1_000
 

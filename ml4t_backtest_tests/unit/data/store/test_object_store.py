@@ -16,8 +16,8 @@ from nursery import Nursery
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, ConfigError, CorruptDatasetError, UnsafePathError, read_result, run_backtest
-from ml4t_backtest.data import object_store, object_upkeep
-from ml4t_backtest.data.storage import (
+from ml4t_backtest.data.store import object_store, object_upkeep
+from ml4t_backtest.data.store.storage import (
     checked_file,
     current_version,
     is_published,
@@ -225,7 +225,7 @@ def test_the_same_rows_in_the_bytes_of_another_writer_stay_as_they_lie(
     root: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows decide on the hash, not how a writer compresses them: whoever reads the first bytes keeps reading them."""
-    from ml4t_backtest.data.storage import Layout
+    from ml4t_backtest.data.store.storage import Layout
 
     tables, frame = "bars", pl.DataFrame({"price": [float(number % 7) for number in range(1000)]})
     first = publish(root, tables, {"bars": frame}, kind="test", layout=Layout(1))
@@ -245,8 +245,8 @@ def test_the_same_rows_in_the_bytes_of_another_writer_stay_as_they_lie(
 _CODE = """
 import os, signal, sys, time
 import polars as pl
-from ml4t_backtest.data import object_store
-from ml4t_backtest.data.storage import publish
+from ml4t_backtest.data.store import object_store
+from ml4t_backtest.data.store.storage import publish
 
 def writer(root, number, after):
     real, asked = object_store._store(), 0

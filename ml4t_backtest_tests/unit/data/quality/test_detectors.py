@@ -28,9 +28,9 @@ from planted_defects import (
 from ml4t_backtest import ConfigError, DataValidationError, PolarsDataFeed
 from ml4t_backtest.core.schemas import data_quality_schema
 from ml4t_backtest.data.checked_bars import check_bars, inspect_bars
-from ml4t_backtest.data.data_quality import findings_frame, summarize
-from ml4t_backtest.data.inspector import Inspector
-from ml4t_backtest.data.series_detectors import late_revisions
+from ml4t_backtest.data.quality.data_quality import findings_frame, summarize
+from ml4t_backtest.data.quality.inspector import Inspector
+from ml4t_backtest.data.quality.series_detectors import late_revisions
 from ml4t_backtest.data.synthetic import random_bars
 from ml4t_backtest.data.validation import validate
 

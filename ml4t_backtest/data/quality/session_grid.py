@@ -15,7 +15,7 @@ from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.calendar import TradingCalendar
 
 if TYPE_CHECKING:
-    from ml4t_backtest.data.symbol_rows import SymbolRows
+    from ml4t_backtest.data.quality.symbol_rows import SymbolRows
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ml4t_backtest.core.instants import to_datetime
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.session_grid import BarPlaces
-from ml4t_backtest.data.symbol_rows import LOOK_BACK, SymbolRows
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.session_grid import BarPlaces
+from ml4t_backtest.data.quality.symbol_rows import LOOK_BACK, SymbolRows
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ml4t_backtest.data import object_store
-from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
-from ml4t_backtest.data.upkeep import POINTER, VERSIONS, new_staging
-from ml4t_backtest.data.version_files import path_of, sha256_of
+from ml4t_backtest.data.store import object_store
+from ml4t_backtest.data.store.manifest import MANIFEST, Manifest, read_manifest
+from ml4t_backtest.data.store.upkeep import POINTER, VERSIONS, new_staging
+from ml4t_backtest.data.store.version_files import path_of, sha256_of
 from ml4t_backtest.errors import CorruptDatasetError
 
 HASH = re.compile(r"[0-9a-f]{64}")

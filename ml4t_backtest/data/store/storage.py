@@ -7,8 +7,8 @@ killed at any moment leaves the last published version readable.
     ROOT/NAME/versions/<content hash>/TABLE.parquet, manifest.json
     ROOT/NAME/CURRENT
 
-How a version lies in files: `data/version_files.py`. ROOT may be an address, `s3://BUCKET/PREFIX`: then all of this
-happens in a mirror on this machine, and the store has the last word (`data/mirror.py`).
+How a version lies in files: `version_files.py`. ROOT may be an address, `s3://BUCKET/PREFIX`: then all of this happens
+in a mirror on this machine, and the store has the last word (`mirror.py`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any
 
 import polars as pl
 
-from ml4t_backtest.data import mirror
 from ml4t_backtest.data.content_hash import content_hash, refuse_foreign_types
-from ml4t_backtest.data.manifest import MANIFEST, Manifest, read_manifest
-from ml4t_backtest.data.object_store import address_of, is_remote, key_of, on_this_machine
-from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.files.parquet_files import reading
 from ml4t_backtest.data.safe_path import safe_path
-from ml4t_backtest.data.upkeep import (
+from ml4t_backtest.data.store import mirror
+from ml4t_backtest.data.store.manifest import MANIFEST, Manifest, read_manifest
+from ml4t_backtest.data.store.object_store import address_of, is_remote, key_of, on_this_machine
+from ml4t_backtest.data.store.upkeep import (
     POINTER,
     VERSIONS,
     hold,
@@ -40,7 +40,16 @@ from ml4t_backtest.data.upkeep import (
     tidy,
     version_folders,
 )
-from ml4t_backtest.data.version_files import PLAIN, Attachment, Layout, Table, VersionFiles, path_of, sha256_of, sync
+from ml4t_backtest.data.store.version_files import (
+    PLAIN,
+    Attachment,
+    Layout,
+    Table,
+    VersionFiles,
+    path_of,
+    sha256_of,
+    sync,
+)
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, UnsafePathError
 
 __all__ = [

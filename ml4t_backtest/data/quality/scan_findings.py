@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from ml4t_backtest.core.schemas import PRICE_COLUMNS
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.file_formats import files_in_order, unread_beside
-from ml4t_backtest.data.parquet_files import height_of, shapes_of
+from ml4t_backtest.data.files.file_formats import files_in_order, unread_beside
+from ml4t_backtest.data.files.parquet_files import height_of, shapes_of
+from ml4t_backtest.data.quality.data_quality import Finding
 from ml4t_backtest.data.sources import Source, describe, scan, schema_of
 from ml4t_backtest.errors import BacktestError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from ml4t_backtest.data.parquet_files import reading
+from ml4t_backtest.data.files.parquet_files import reading
 from ml4t_backtest.data.sources import unflagged
 
 

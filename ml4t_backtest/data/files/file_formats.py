@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ml4t_backtest.data.file_months import check_months
-from ml4t_backtest.data.folder_files import files_in
-from ml4t_backtest.data.parquet_files import (
+from ml4t_backtest.data.files.file_months import check_months
+from ml4t_backtest.data.files.folder_files import files_in
+from ml4t_backtest.data.files.parquet_files import (
     files_of,
     hive_keys,
     in_order_of_rows,
@@ -24,7 +24,7 @@ from ml4t_backtest.data.parquet_files import (
     scan_files,
     scan_parquet_files,
 )
-from ml4t_backtest.data.storage import is_published_folder, published_files
+from ml4t_backtest.data.store.storage import is_published_folder, published_files
 from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

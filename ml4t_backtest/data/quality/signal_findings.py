@@ -9,8 +9,8 @@ import polars as pl
 
 from ml4t_backtest.core.instants import span_microseconds, to_instant
 from ml4t_backtest.data.calendar import TradingCalendar
-from ml4t_backtest.data.data_quality import Finding
 from ml4t_backtest.data.loading import ValueSource
+from ml4t_backtest.data.quality.data_quality import Finding
 from ml4t_backtest.data.scratch import ROW
 from ml4t_backtest.data.sources import describe
 from ml4t_backtest.errors import Violation

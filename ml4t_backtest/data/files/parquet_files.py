@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from ml4t_backtest.data.folder_files import files_in
+from ml4t_backtest.data.files.folder_files import files_in
 from ml4t_backtest.errors import CorruptDatasetError, DataValidationError, Violation
 
 _PICKLE = b"\x80"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ml4t_backtest import CorruptDatasetError
-from ml4t_backtest.data.parquet_files import scan_files
+from ml4t_backtest.data.files.parquet_files import scan_files
 
 
 def write(frame: pl.DataFrame, path: Path) -> Path:

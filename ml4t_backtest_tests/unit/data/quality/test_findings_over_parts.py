@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from planted_defects import DEFECTS, FOUND, SCHEMA, of_symbol
 
-from ml4t_backtest.data import inspector as inspector_module
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.quality import inspector as inspector_module
+from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.row_index import RowIndex, SymbolCodes
 from ml4t_backtest.data.synthetic import random_bars
 

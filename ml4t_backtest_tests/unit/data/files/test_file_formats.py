@@ -13,7 +13,7 @@ from local_s3 import local_s3
 from polars.testing import assert_frame_equal
 
 from ml4t_backtest import BacktestError, DataPreparer
-from ml4t_backtest.data.file_formats import READERS, FileRequest
+from ml4t_backtest.data.files.file_formats import READERS, FileRequest
 from ml4t_backtest.data.sources import collect, scan
 
 TUESDAY, WEDNESDAY = date(2024, 1, 2), date(2024, 1, 3)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from ml4t_backtest.core.instants import to_instant
-from ml4t_backtest.data.data_quality import Finding
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.session_grid import BarPlaces
+from ml4t_backtest.data.quality.symbol_rows import SymbolRows
 from ml4t_backtest.data.row_index import Spans
-from ml4t_backtest.data.session_grid import BarPlaces
-from ml4t_backtest.data.symbol_rows import SymbolRows
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -12,8 +12,8 @@ from planted_defects import MINUTE, MOMENTS, PRICES, SCHEMA, copied, of_symbol, 
 
 from ml4t_backtest import PolarsDataFeed
 from ml4t_backtest.data.checked_bars import inspect_bars
-from ml4t_backtest.data.data_quality import Finding
-from ml4t_backtest.data.inspector import Inspector
+from ml4t_backtest.data.quality.data_quality import Finding
+from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.synthetic import random_bars
 
 EVERY = ["DQ-CLOCK", "DQ-COPY", "DQ-GAP", "DQ-GRID", "DQ-LABEL", "DQ-REPEAT", "DQ-SESSION", "DQ-SHIFT", "DQ-SPLIT?"]

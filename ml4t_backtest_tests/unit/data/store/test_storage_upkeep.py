@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from ml4t_backtest import BacktestError, CorruptDatasetError, UnsafePathError
-from ml4t_backtest.data import storage
-from ml4t_backtest.data.storage import POINTER, VERSIONS, current_version, publish, read_manifest, read_table
+from ml4t_backtest.data.store import storage
+from ml4t_backtest.data.store.storage import POINTER, VERSIONS, current_version, publish, read_manifest, read_table
 
 TWO_HOURS, TWO_DAYS = 7_200, 172_800
 

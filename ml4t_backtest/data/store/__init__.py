@@ -1,0 +1,1 @@
+"""Versions of data sets and results: complete or invisible, on a disk or an object store, kept by count."""
