@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -15,13 +13,12 @@ from ml4t_backtest.core import schemas
 from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.core.choices import require_choice
 from ml4t_backtest.core.chunk import Chunk, slice_offsets
-from ml4t_backtest.core.columns import every_rule_holds
-from ml4t_backtest.core.instants import instants, to_datetime, to_instant
+from ml4t_backtest.core.instants import instants, to_datetime
 from ml4t_backtest.data.bar_reader import BarReader
 from ml4t_backtest.data.bar_time import BarClock, BarLabel, DecideAt, infer_frequency
 from ml4t_backtest.data.before_close import known_too_late
-from ml4t_backtest.data.calendar import TradingCalendar
 from ml4t_backtest.data.checked_bars import CheckedBars, check_bars, inspect_bars
+from ml4t_backtest.data.chunk_edges import checked_chunk, chunk_edges
 from ml4t_backtest.data.files.file_places import naming_files
 from ml4t_backtest.data.files.file_states import FileStates
 from ml4t_backtest.data.loading import ValueSource, check_names, load_prices, load_values
@@ -36,6 +33,7 @@ from ml4t_backtest.data.quality.source_watch import BarsSeen, Beside, SourceWatc
 from ml4t_backtest.data.row_index import slices_of
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
+from ml4t_backtest.data.span import check_warm_up, short_warm_up, slices_within
 from ml4t_backtest.data.validation import ValidationLevel, raise_violations, validate
 from ml4t_backtest.data.zones import ZoneWatch
 from ml4t_backtest.errors import ConfigError
@@ -46,11 +44,6 @@ if TYPE_CHECKING:
 Slice = tuple[datetime, pl.DataFrame, Mapping[str, Any]]
 _PREPARED = ("open_instant", "decision_instant")
 _ROWS_CHECKED_AT_ONCE = 250_000
-# Days an exchange stays closed at most in an ordinary year: a long holiday with its weekends.
-_LONGEST_CLOSURE_DAYS = 10
-_AUTO = "auto"
-_ROWS_AT_ONCE = 500_000
-_CHUNK = re.compile(r"[1-9]\d*(mo|y|q|w|d|h)")
 
 
 @runtime_checkable
@@ -156,10 +149,10 @@ class PolarsDataFeed:
         self.indicator_columns = tuple(indicator_columns)
         self.context_columns = tuple(context_columns)
         self.notes: tuple[str, ...] = ()
-        self._chunk = _checked_chunk(chunk)
+        self._chunk = checked_chunk(chunk)
         self._file = describe(asset_data)
         require_choice("validation", validation, get_args(ValidationLevel))
-        _check_warm_up(warm_up_days, start)
+        check_warm_up(warm_up_days, start)
         _check_use("signals_data", signals_data, "signal_columns", signal_columns, signal_available_at)
         _check_use("context_data", context_data, "context_columns", context_columns, context_available_at)
         check_names("asset_data", column_names(self.signal_columns, self.indicator_columns, self.context_columns))
@@ -189,14 +182,14 @@ class PolarsDataFeed:
         bars = self._prepared_bars(lazy) if prepared else self._raw_bars(lazy, signals, clock)
         self._context = self._context_of(context_data, context_available_at, bars.slices, clock)
         self.calendar = clock.sessions_around(bars.slices["timestamp"])
-        self._slices, self.trading_start = _span(bars.slices, start, end, warm_up_days, self.calendar, clock)
+        self._slices, self.trading_start = slices_within(bars.slices, start, end, warm_up_days, self.calendar, clock)
         stamps = self._slices["timestamp"]
         self.symbols = _symbols_within(bars.symbols, stamps)
         self._bars = bars.rows.filter(pl.col("timestamp").is_between(stamps[0], stamps[-1]))
         in_memory = not prepared or isinstance(asset_data, pl.DataFrame)
         self._reader = BarReader(self._bars, self.symbols, self._states, file=self._file, in_memory=in_memory)
         if warm_up_days and start is not None:
-            self.notes += _short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
+            self.notes += short_warm_up(self._slices["timestamp"][0], start, warm_up_days)
 
     def __iter__(self) -> Iterator[Slice]:
         """Yield `(timestamp, rows, context)` per slice."""
@@ -227,7 +220,7 @@ class PolarsDataFeed:
             CorruptDatasetError: The rows are not those that were checked: a file was replaced, or a lazy frame claims
                 an order that its rows do not have.
         """
-        edges = list(_edges(self._slices, self._chunk))
+        edges = list(chunk_edges(self._slices, self._chunk))
         for number, edge in enumerate(edges, start=1):
             yield self._as_chunk(self._reader.between(*edge), is_last=number == len(edges))
 
@@ -240,7 +233,7 @@ class PolarsDataFeed:
             CorruptDatasetError: As for `chunks`.
         """
         kept = self._reader.none()
-        for edge in reversed(list(_edges(self._slices.filter(pl.col("timestamp") < moment), self._chunk))):
+        for edge in reversed(list(chunk_edges(self._slices.filter(pl.col("timestamp") < moment), self._chunk))):
             rows = pl.concat([self._reader.between(*edge), kept])
             kept = rows.group_by("symbol", maintain_order=True).tail(n).select(rows.columns)
             counts = kept["symbol"].value_counts()["count"]
@@ -376,20 +369,6 @@ class PolarsDataFeed:
         return join_context(decisions, [(spec, rows)])
 
 
-def _checked_chunk(chunk: str | int) -> str | int:
-    is_span = isinstance(chunk, str) and (chunk == _AUTO or _CHUNK.fullmatch(chunk))
-    if is_span or (isinstance(chunk, int) and chunk >= 1):
-        return chunk
-    raise ConfigError(f"chunk must be a span such as '1mo', '1w', '1y' or a number of slices, got {chunk!r}")
-
-
-def _check_warm_up(days: int, start: date | datetime | None) -> None:
-    if isinstance(days, bool) or not isinstance(days, int) or days < 0:
-        raise ConfigError(f"warm_up_days must be a whole number from 0, got {days!r}")
-    if days and start is None:
-        raise ConfigError(f"warm_up_days are days before start, but there is no start (got {days} days)")
-
-
 def _check_use(what: str, source: Source | None, columns: str, names: Sequence[str], rule: str | None) -> None:
     """Refuse arguments that would have no effect."""
     if isinstance(names, str):
@@ -408,9 +387,7 @@ def _check_against(
     """Refuse context that was known at its own decision instants, but not at those of the bars it is shown with."""
     theirs = decisions.rename({"decision_instant": ""})
     decided = context.join(theirs, on="timestamp", how="left", maintain_order="left")
-    earlier = decided.with_columns(decision_instant=pl.min_horizontal("decision_instant", ""))
-    if not earlier.select(every_rule_holds(schema)).item():
-        validate(earlier, schema, file=file)
+    validate(decided.with_columns(decision_instant=pl.min_horizontal("decision_instant", "")), schema, file=file)
 
 
 def _is_prepared(lazy: pl.LazyFrame, file: str | None) -> bool:
@@ -423,82 +400,6 @@ def _frequency_of(lazy: pl.LazyFrame, file: str | None) -> str:
     return infer_frequency(collect(lazy.select("timestamp"), file=file).to_series())
 
 
-def _span(
-    slices: pl.DataFrame,
-    start: date | datetime | None,
-    end: date | datetime | None,
-    warm_up_days: int,
-    calendar: TradingCalendar,
-    clock: BarClock,
-) -> tuple[pl.DataFrame, int | None]:
-    """Return the slices from the warm-up before `start` to `end`, and the first instant that is traded."""
-    begin, finish = _begin(start, calendar, clock), _finish(end, calendar, clock)
-    # Days are counted by date: an hour of summer time must not cut the first of them short.
-    shown = _begin(start and start - timedelta(days=warm_up_days), calendar, clock)
-    stamp, inside = pl.col("timestamp"), pl.lit(True)
-    if shown is not None:
-        inside &= stamp >= pl.lit(shown)
-    if finish is not None:
-        inside &= stamp <= pl.lit(finish)
-    kept = slices.filter(inside)
-    if kept.filter(stamp >= pl.lit(begin)).is_empty() if begin is not None else kept.is_empty():
-        stamps = slices["timestamp"]
-        available = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}"
-        raise ConfigError(f"no data between {start or 'its begin'} and {end or 'its end'}: it spans {available}")
-    return kept, None if begin is None else to_instant(begin)
-
-
-def _short_warm_up(first: datetime, start: date | datetime, days: int) -> tuple[str, ...]:
-    """Return a note where the data begins later than the warm-up should: sessions are at most a few days apart."""
-    begin = start if isinstance(start, datetime) else datetime(start.year, start.month, start.day)
-    wanted = (begin - timedelta(days=days)).date()
-    if first.date() - wanted <= timedelta(days=_LONGEST_CLOSURE_DAYS):
-        return ()
-    return (f"warm-up is shorter than asked for: {days} days before start begin on {wanted}, the data on {first:%F}",)
-
-
 def _symbols_within(symbols: pl.DataFrame, stamps: pl.Series) -> list[str]:
     inside = (pl.col("last") >= stamps[0]) & (pl.col("first") <= stamps[-1])
     return [str(symbol) for symbol in symbols.filter(inside)["symbol"]]
-
-
-def _edges(slices: pl.DataFrame, chunk: str | int) -> Iterator[tuple[datetime, datetime, int]]:
-    """Yield the first and last timestamp of each chunk and the number of its rows."""
-    stamp = pl.col("timestamp")
-    if chunk == _AUTO:
-        number = (pl.col("rows").cum_sum() - 1) // _ROWS_AT_ONCE
-    else:
-        number = pl.int_range(pl.len()) // chunk if isinstance(chunk, int) else stamp.dt.truncate(chunk)
-    parts = slices.group_by(number.alias("chunk"), maintain_order=True)
-    spans = parts.agg(first=stamp.first(), last=stamp.last(), height=pl.col("rows").sum())
-    yield from spans.select("first", "last", "height").iter_rows()
-
-
-def _moment(moment: datetime, clock: BarClock) -> datetime:
-    """Return an instant in UTC; without a zone it is read in the declared one."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(clock.timezone))).astimezone(UTC)
-
-
-def _begin(start: date | datetime | None, calendar: TradingCalendar, clock: BarClock) -> datetime | None:
-    """Return the first instant of a span that starts with session `start` (or at the instant itself)."""
-    if start is None or isinstance(start, datetime):
-        return None if start is None else _moment(start, clock)
-    opened: datetime = calendar.open_of(pl.Series([_within(start, calendar)]))[0]
-    # Strictly after the open: on a calendar without breaks the session before closes at this very instant.
-    return opened + timedelta(microseconds=1)
-
-
-def _finish(end: date | datetime | None, calendar: TradingCalendar, clock: BarClock) -> datetime | None:
-    """Return the last instant of a span that ends with session `end`, inclusive."""
-    if end is None or isinstance(end, datetime):
-        return None if end is None else _moment(end, clock)
-    closes = calendar.sessions.filter(pl.col("session") <= _within(end, calendar))["close"]
-    closed: datetime = closes[-1]
-    return closed
-
-
-def _within(day: date, calendar: TradingCalendar) -> date:
-    """Move a date that lies outside the calendar's span to its edge; there is no data beyond it anyway."""
-    first: date = calendar.sessions["session"][0]
-    last: date = calendar.sessions["session"][-1]
-    return min(max(day, first), last)
