@@ -14,6 +14,7 @@ from ml4t_backtest.data.files.parquet_files import hive_keys
 from ml4t_backtest.data.store.version_files import sha256_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PREPARING = ("core", "data", "dataset_stages")
 # What prepared data depends on beside this package: formulas, sessions, joins.
 _LIBRARIES = ("polars", "polars-talib", "exchange_calendars", "numpy")
 
@@ -57,7 +58,7 @@ def code_hash(*rooms: str) -> str:
     Args:
         rooms: Folders of the package, `.` for all of it. Default: those that prepare data.
     """
-    modules = [file for room in rooms or ("core", "data") for file in sorted((_PACKAGE / room).rglob("*.py"))]
+    modules = [file for room in rooms or _PREPARING for file in sorted((_PACKAGE / room).rglob("*.py"))]
     own = [(str(file.relative_to(_PACKAGE)), sha256_of(file)) for file in modules]
     return _joined([*own, *((library, version(library)) for library in _LIBRARIES)])
 

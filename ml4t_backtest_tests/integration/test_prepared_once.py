@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from one_answer import answer_hash
 from polars.testing import assert_frame_equal
 
-from ml4t_backtest import DataValidationError, dataset_stages, load_config, run_backtest
+from ml4t_backtest import DataValidationError, load_config, run_backtest
 from ml4t_backtest.cli import main
 from ml4t_backtest.data import provenance, scratch
 from ml4t_backtest.data.prepared import PreparedFiles
 from ml4t_backtest.dataset_stages import dataset_at_hand, dataset_inputs, prepare_dataset, prepared_dataset
+from ml4t_backtest.dataset_stages import files as stage_files
 
 Prepare = Callable[[], PreparedFiles]
 
@@ -41,13 +42,13 @@ def prepare(world: Path) -> Prepare:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The price files that were read, one entry each time."""
     files: list[str] = []
-    read = dataset_stages.read_prices
+    read = stage_files.read_prices
 
     def counted(source: Any, *arguments: Any, **named: Any) -> Any:
         files.append(Path(source).name)
         return read(source, *arguments, **named)
 
-    monkeypatch.setattr(dataset_stages, "read_prices", counted)
+    monkeypatch.setattr(stage_files, "read_prices", counted)
     return files
 
 
@@ -123,20 +124,23 @@ def test_a_changed_configuration_is_prepared_again(world: Path, prepare: Prepare
 
 def test_another_code_prepares_again(prepare: Prepare, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     before = prepare()
-    monkeypatch.setattr(dataset_stages, "code_hash", lambda: "another")
+    monkeypatch.setattr(stage_files, "code_hash", lambda: "another")
     after = prepare()
     assert len(reads) == 2
     assert after.content_hash == before.content_hash
 
 
-def test_the_code_hash_covers_the_modules_that_prepare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for room in ("core", "data"):
+@pytest.mark.parametrize("changed", ["core", "data", "dataset_stages"])
+def test_the_code_hash_covers_the_modules_that_prepare(
+    changed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for room in ("core", "data", "dataset_stages"):
         (tmp_path / room).mkdir()
         (tmp_path / room / "a.py").write_text("x = 1\n")
     monkeypatch.setattr(provenance, "_PACKAGE", tmp_path)
     provenance.code_hash.cache_clear()
     before = provenance.code_hash()
-    (tmp_path / "data" / "a.py").write_text("x = 2\n")
+    (tmp_path / changed / "a.py").write_text("x = 2\n")
     provenance.code_hash.cache_clear()
     assert provenance.code_hash() != before
     provenance.code_hash.cache_clear()
@@ -186,14 +190,14 @@ def test_many_rows_lie_by_month_and_few_in_one_file(
 def test_a_source_that_changes_while_it_is_read_publishes_nothing(
     world: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = dataset_stages.read_context
+    read = stage_files.read_context
 
     def slow(*arguments: Any, **named: Any) -> Any:
         pl.read_parquet(world / "prices.parquet").head(100).write_parquet(world / "prices.parquet")
         return read(*arguments, **named)
 
-    monkeypatch.setattr(dataset_stages, "read_context", slow)
-    with pytest.raises(dataset_stages.CorruptDatasetError, match="changed while it was read"):
+    monkeypatch.setattr(stage_files, "read_context", slow)
+    with pytest.raises(stage_files.CorruptDatasetError, match="changed while it was read"):
         prepare()
     assert not (world / "out").exists()
 
@@ -221,9 +225,9 @@ def test_the_mistakes_of_all_sources_are_told_at_once_and_nothing_is_written(
 
 def test_a_remote_source_counts_by_its_rows(world: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str]) -> None:
     """Its bytes are not at hand: it is read, and what was made of the same rows is found again."""
-    hash_of = dataset_stages.source_hash
+    hash_of = stage_files.source_hash
     monkeypatch.setattr(
-        dataset_stages, "source_hash", lambda path, name: None if name == "prices" else hash_of(path, name)
+        stage_files, "source_hash", lambda path, name: None if name == "prices" else hash_of(path, name)
     )
     dataset = load_config(world / "brackets.yaml").dataset
     assert dataset_inputs(dataset) is None
