@@ -1,7 +1,8 @@
 """What happens by itself: data sets after each close, backtests after their data, both after a changed file.
 
-All that starts runs is shipped stopped; `ml4t-backtest ui --automate` (or ML4T_AUTOMATION=on) switches it on. What only
-looks after runs, the sensors `dead_runs` and `failed_runs`, is always on.
+A sensor or schedule remembers what it asked for, not what came of it: the daemon asks again for a run that was killed,
+as `run_retries` in `dagster.yaml` says. All that starts runs is shipped stopped; `ml4t-backtest ui --automate` (or
+ML4T_AUTOMATION=on) switches it on. What only looks after runs, the sensors `dead_runs` and `failed_runs`, is always on.
 """
 
 import json
