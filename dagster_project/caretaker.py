@@ -25,13 +25,16 @@ _PARTITION = "dagster/partition"
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Fail every run that is not finished and whose process is gone, and return their ids.
 
+    The daemon asks for such a run again, as `run_retries` in `dagster.yaml` says; not for one that was to be ended.
     Only the launcher that starts processes on this machine is looked after: others tell by themselves.
     """
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return []
     dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(_UNFINISHED))) if _is_dead(instance, run)]
     for run in dead:
-        instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine went down.")
+        was_ended = run.status == DagsterRunStatus.CANCELING
+        report = instance.report_run_canceled if was_ended else instance.report_run_failed
+        report(run, "The process of this run is gone: it was killed, or the machine went down.")
     return [run.run_id for run in dead]
 
 

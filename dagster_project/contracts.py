@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import dagster as dg
 import polars as pl
 
-from ml4t_backtest.errors import AccountingError, BacktestError, DataValidationError
-from ml4t_backtest.pipeline.checks import Outcome, audit, checks_of, failed_outcomes, is_warning
+from ml4t_backtest.errors import BacktestError, DataValidationError
+from ml4t_backtest.pipeline.checks import Outcome, audit, checks_of, is_warning, outcomes_of
 from ml4t_backtest.pipeline.transient import is_transient
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def recorded(outcomes: Iterable[Outcome]) -> Checks:
 
 
 def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[dg.AssetCheckResult, None, Made]:
-    """Return what `make` returns; when the data is bad, yield the failed checks and refuse to go on.
+    """Return what `make` returns; when it raises, yield the checks that this fails and refuse to go on.
 
     Args:
-        make: Reads or joins data, and raises when a rule is broken.
+        make: Reads, joins or runs, and raises when a rule is broken.
         asset_of: Name of the data set in a violation -> asset whose check it fails.
 
     Raises:
@@ -62,18 +62,8 @@ def guarded(make: Callable[[], Made], asset_of: Mapping[str, str]) -> Generator[
     with step_failures():
         try:
             return make()
-        except DataValidationError as error:
-            yield from recorded(failed_outcomes(error.violations, asset_of))
-            raise
-
-
-def balanced(make: Callable[[], Made]) -> Generator[dg.AssetCheckResult, None, Made]:
-    """Return the run that `make` makes; when its books do not balance, fail the check and refuse to go on."""
-    with step_failures():
-        try:
-            return make()
-        except AccountingError as error:
-            yield from recorded([Outcome("backtest_run", "reconciles", False, text=str(error))])
+        except BacktestError as error:
+            yield from recorded(outcomes_of(error, asset_of))
             raise
 
 

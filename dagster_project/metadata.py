@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
+from dagster_project.io_manager import INPUTS
 from ml4t_backtest.pipeline.column_lineage import Lineage
 from ml4t_backtest.pipeline.column_meanings import meaning, rules, short_type
 from ml4t_backtest.pipeline.pages import preview, run_pages
@@ -43,6 +45,24 @@ def tables_metadata(
 def table_metadata(frame: pl.DataFrame, schema: pa.DataFrameSchema, lineage: Lineage | None = None) -> Metadata:
     """Return row count, columns, where those come from, and a preview of a table."""
     return tables_metadata({"table": frame}, {"table": schema}, lineage)
+
+
+def published(
+    tables: Mapping[str, pl.DataFrame],
+    schemas: Mapping[str, pa.DataFrameSchema],
+    lineage: Mapping[str, Lineage],
+    inputs: dict[str, str],
+    versions: Mapping[str, str],
+    shown: Mapping[str, Metadata] = MappingProxyType({}),
+) -> Iterator[dg.MaterializeResult[pl.DataFrame]]:
+    """Yield tables that one step makes, each with what is told of it and its version."""
+    for name, frame in tables.items():
+        yield dg.MaterializeResult(
+            asset_key=name,
+            value=frame,
+            metadata={**shown.get(name, {}), **table_metadata(frame, schemas[name], lineage[name]), INPUTS: inputs},
+            data_version=dg.DataVersion(versions[name]),
+        )
 
 
 def run_metadata(result: BacktestResult, benchmark: str | None = None) -> Metadata:

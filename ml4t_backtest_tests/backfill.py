@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +36,7 @@ class Desk:
         from dagster._daemon.backfill import execute_backfill_iteration
         from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
-        location = self._workspace.create_request_context().get_code_location(MODULE)
-        repository = next(iter(location.get_repositories().values()))
+        repository = self._repository()
         asked = PartitionBackfill(
             backfill_id=make_new_backfill_id(),
             partition_set_origin=repository.get_partition_set(f"{job}_partition_set").get_remote_origin(),
@@ -58,18 +59,59 @@ class Desk:
             assert time.monotonic() < until, [(run.tags["dagster/partition"], run.status) for run in runs]
             time.sleep(0.2)
 
+    def killed(self, job: str, partition: str) -> dg.DagsterRun:
+        """Put a run into the history whose process began and is gone."""
+        from dagster._core.test_utils import create_run_for_test
+
+        found = self._job(job)
+        run = create_run_for_test(
+            self.instance,
+            job_name=job,
+            remote_job_origin=found.get_remote_origin(),
+            job_code_origin=found.get_python_origin(),
+            tags={**found.tags, "dagster/partition": partition},
+        )
+        self.began_and_gone(run)
+        return run
+
+    def began_and_gone(self, run: dg.DagsterRun) -> None:
+        """Have a run begun in a process that is gone."""
+        gone = subprocess.Popen([sys.executable, "-c", "pass"])
+        gone.wait()
+        event = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name, pid=gone.pid, message="began")
+        self.instance.report_dagster_event(event, run.run_id)
+
+    def asked_again(self) -> list[dg.DagsterRun]:
+        """Return the runs that the daemon asks for in the place of those that failed since it looked last."""
+        from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+
+        before = {run.run_id for run in self.instance.get_runs()}
+        list(EventLogConsumerDaemon().run_iteration(self._workspace))
+        return [run for run in self.instance.get_runs() if run.run_id not in before]
+
     def failures(self, run: dg.DagsterRun) -> str:
         """Return what a run's failed steps said."""
         events = [entry.dagster_event for entry in self.instance.all_logs(run.run_id)]
         return "\n".join(str(event.event_specific_data) for event in events if event is not None and event.is_failure)
 
+    def _repository(self) -> Any:
+        location = self._workspace.create_request_context().get_code_location(MODULE)
+        return next(iter(location.get_repositories().values()))
+
+    def _job(self, name: str) -> Any:
+        return self._repository().get_full_job(name)
+
 
 @contextmanager
 def desk(home: Path) -> Iterator[Desk]:
     """Open the instance whose settings lie in a folder, and serve the code location with today's environment."""
+    from dagster._core.instance.ref import InstanceRef
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import ModuleTarget
 
+    # Nothing that was started here outlives it.
+    settings = {"code_servers": {"wait_for_local_processes_on_shutdown": True}}
+    ref = InstanceRef.from_dir(str(home), overrides=settings)
     target = ModuleTarget(MODULE, attribute=None, working_directory=None, location_name=MODULE)
-    with dg.DagsterInstance.from_config(str(home)) as instance, WorkspaceProcessContext(instance, target) as workspace:
+    with dg.DagsterInstance.from_ref(ref) as instance, WorkspaceProcessContext(instance, target) as workspace:
         yield Desk(instance, workspace)

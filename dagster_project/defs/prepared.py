@@ -4,8 +4,7 @@ import dagster as dg
 
 from dagster_project.contracts import check_specs, guarded, recorded
 from dagster_project.defs.common import Events, Store, about, unchanged
-from dagster_project.io_manager import INPUTS
-from dagster_project.metadata import table_metadata
+from dagster_project.metadata import published
 from dagster_project.partitions import DATASETS
 from ml4t_backtest.data.prepared import PREPARED_TABLES
 from ml4t_backtest.data.store.storage import content_hash
@@ -37,10 +36,5 @@ def prepared_data(context: dg.AssetExecutionContext, store: Store, **tables_of: 
     before = store.shelf.frame_before("asset_data", context.partition_key)
     source_rows = sum(map(total_rows, validated.values()))
     yield from recorded(prepared_outcomes(dataset, prepared, before, source_rows))
-    for name, frame in tables.items():
-        yield dg.MaterializeResult(
-            asset_key=name,
-            value=frame,
-            metadata={**table_metadata(frame, schemas[name], lineage[name]), INPUTS: inputs},
-            data_version=dg.DataVersion(content_hash({name: frame})),
-        )
+    versions = {name: content_hash({name: frame}) for name, frame in tables.items()}
+    yield from published(tables, schemas, lineage, inputs, versions)

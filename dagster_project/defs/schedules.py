@@ -1,7 +1,8 @@
 """What happens by itself: data sets after each close, backtests after their data, both after a changed file.
 
-All that starts runs is shipped stopped; `ml4t-backtest ui --automate` (or ML4T_AUTOMATION=on) switches it on. What only
-looks after runs, the sensors `dead_runs` and `failed_runs`, is always on.
+A sensor or schedule remembers what it asked for, not what came of it: the daemon asks again for a run that was killed,
+as `run_retries` in `dagster.yaml` says. All that starts runs is shipped stopped; `ml4t-backtest ui --automate` (or
+ML4T_AUTOMATION=on) switches it on. What only looks after runs, the sensors `dead_runs` and `failed_runs`, is always on.
 """
 
 import json
@@ -17,10 +18,8 @@ from dagster_project.defs.common import FULL_TAG
 from dagster_project.defs.jobs import prepare_data, run_backtests
 from dagster_project.defs.resources import shelf
 from dagster_project.partitions import CONFIGS, DATASETS, SWEEPS, configs_on
-from ml4t_backtest.config import config_names, dataset_names
-from ml4t_backtest.config.folders import sweep_names
 from ml4t_backtest.errors import BacktestError
-from ml4t_backtest.pipeline.changed_work import changed_work, is_up_to_date
+from ml4t_backtest.pipeline.changed_work import came_or_went, changed_work, is_up_to_date
 from ml4t_backtest.pipeline.due import last_closed_session
 from ml4t_backtest.pipeline.notify import Notice, notifier
 from ml4t_backtest.pipeline.partition_names import dataset_of
@@ -83,12 +82,10 @@ def backtests_after_data(context: dg.RunStatusSensorContext) -> Requests:
 @dg.sensor(jobs=[prepare_data, run_backtests], minimum_interval_seconds=15, default_status=_SENSOR)
 def changed_configs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Run what was changed; for new and removed files, read the definitions again, or say so."""
-    named = {*config_names()} ^ {*CONFIGS.get_partition_keys()}
-    named |= {*dataset_names()} - {*DATASETS.get_partition_keys()}
-    named |= {*sweep_names()} ^ {*SWEEPS.get_partition_keys()}
+    named = came_or_went(*(known.get_partition_keys() for known in (CONFIGS, DATASETS, SWEEPS)))
     if named:
         happens = "the definitions are read again" if reload_definitions() else "reload the definitions"
-        return dg.SkipReason(f"files came or went ({', '.join(sorted(named))}): {happens}")
+        return dg.SkipReason(f"files came or went ({', '.join(named)}): {happens}")
     work = changed_work(shelf(), CONFIGS.get_partition_keys(), json.loads(context.cursor or "{}"))
     requests = [_request(prepare_data.name, name, "ml4t/dataset") for name in work.datasets]
     requests += [_request(run_backtests.name, name, "ml4t/config") for name in work.configs]

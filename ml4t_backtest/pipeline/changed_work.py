@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ml4t_backtest.config.folders import dataset_names
+from ml4t_backtest.config.folders import config_names, dataset_names, sweep_names
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
 from ml4t_backtest.pipeline.fingerprints import Seen, config_changes, dataset_changes
@@ -26,6 +26,17 @@ class Work:
     datasets: list[str]
     configs: list[str]
     seen: dict[str, Seen]
+
+
+def came_or_went(configs: Sequence[str], datasets: Sequence[str], sweeps: Sequence[str]) -> list[str]:
+    """Return the names of files that came since these names were read, or went, sorted.
+
+    A data set that has no file of its own is part of a backtest's: it cannot have gone.
+    """
+    named = {*config_names()} ^ {*configs}
+    named |= {*dataset_names()} - {*datasets}
+    named |= {*sweep_names()} ^ {*sweeps}
+    return sorted(named)
 
 
 def changed_work(shelf: AssetShelf, configs: Sequence[str], seen: Mapping[str, Seen]) -> Work:

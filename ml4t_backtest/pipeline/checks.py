@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ml4t_backtest.data.validation import find_violations
-from ml4t_backtest.errors import Violation
+from ml4t_backtest.errors import AccountingError, BacktestError, DataValidationError, Violation
 from ml4t_backtest.pipeline.run_row import MIXED_VERSIONS
 
 if TYPE_CHECKING:
@@ -129,6 +129,20 @@ def failed_outcomes(violations: Sequence[Violation], asset_of: Mapping[str, str]
         found = [each for each in violations if asset_of.get(each.dataset, asset) == asset]
         failed += (each for each in rule_outcomes(asset, found, rows=0) if not each.passed)
     return failed
+
+
+def outcomes_of(error: BacktestError, asset_of: Mapping[str, str]) -> list[Outcome]:
+    """Return the outcomes of the checks that an error fails: of bad data, and of books that do not balance.
+
+    Args:
+        error: Any of this package's; of another kind it fails no check.
+        asset_of: Name of the data set in a violation -> asset whose check it fails; one of no such name fails all.
+    """
+    if isinstance(error, DataValidationError):
+        return failed_outcomes(error.violations, asset_of)
+    if isinstance(error, AccountingError):
+        return [Outcome("backtest_run", "reconciles", False, text=str(error))]
+    return []
 
 
 def audit(

@@ -16,7 +16,9 @@ from ml4t_backtest.data.prepared import PREPARED_TABLES, PreparedData
 from ml4t_backtest.data.provenance import code_hash
 from ml4t_backtest.errors import CorruptDatasetError
 from ml4t_backtest.pipeline.asset_shelf import AssetShelf
+from ml4t_backtest.pipeline.partition_names import config_of, dataset_key
 from ml4t_backtest.pipeline.run_row import run_summary, run_summary_schema
+from ml4t_backtest.pipeline.stage_tables import prepared_from
 from ml4t_backtest.reporting.parquet import write_result
 from ml4t_backtest.reporting.result import RECORDED, TABLES, BacktestResult
 from ml4t_backtest.run_provenance import input_hashes, run_provenance
@@ -33,6 +35,18 @@ def made_from(config: BacktestConfig, data: str) -> dict[str, str]:
         data: Content hash of the prepared tables.
     """
     return {**input_hashes(config, data), "code": code_hash(".")}
+
+
+def what_runs(shelf: AssetShelf, key: str) -> tuple[BacktestConfig, PreparedData, dict[str, str]]:
+    """Return what a partition runs, the prepared data it runs on, and the hashes of what its run is made from.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+        CorruptDatasetError: Its data set is not prepared.
+    """
+    config = config_of(key)
+    prepared = prepared_from(config.dataset, shelf.read_together(PREPARED_TABLES, dataset_key(config, key)))
+    return config, prepared, made_from(config, prepared.content_hash)
 
 
 def is_current(shelf: AssetShelf, config: BacktestConfig, key: str, dataset: str) -> bool:

@@ -16,7 +16,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -94,6 +96,7 @@ def backfill(root: Path, partitions: int) -> str:
     from backfill import desk
 
     from dagster_project.ui import prepare_home
+    from ml4t_backtest.pipeline.asset_shelf import AssetShelf
     from ml4t_backtest.pipeline.serving import ROOT_VARIABLE
 
     names = [f"hold_{number:03}" for number in range(partitions)]
@@ -101,27 +104,35 @@ def backfill(root: Path, partitions: int) -> str:
     os.environ |= {"ML4T_CONFIGS": str(configs), ROOT_VARIABLE: str(root / "out")}
     home = prepare_home(root / "out")
     _prepare(root / "out")
-    with desk(home) as at, _Peak() as peak:
+    with desk(home) as at, _Tree() as tree:
         begun = time.perf_counter()
         runs = at.backfill("run_backtests", names, seconds=3600.0 * 4)
         seconds = time.perf_counter() - begun
-    failed = sum(each.is_failure for each in runs)
-    size = sum(file.stat().st_size for file in home.rglob("*") if file.is_file())
+        processor = tree.processor_seconds()
+    ended = Counter(run.status.value.lower() for run in runs)
+    published = sum(AssetShelf(root / "out").holds("run_report", name) for name in names)
     return (
-        f"backfill of {partitions} partitions: {seconds:.0f} s, {seconds / partitions:.2f} s each, {failed} failed; "
-        f"peak of the process tree {peak.bytes / 1e6:.0f} MB; home {size / 1e6:.1f} MB"
+        f"backfill of {partitions} partitions: {seconds:.0f} s, {seconds / partitions:.1f} s each; "
+        f"processor {processor:.0f} s, {processor / partitions:.1f} s each; runs {dict(ended)}, {published} reports; "
+        f"peak of the process tree {tree.peak / 1e6:.0f} MB resident, pages that are shared counted each time; "
+        f"event log {_size(home / 'history' / 'runs') / 1e6:.1f} MB, all of the history {_size(home) / 1e6:.1f} MB"
     )
 
 
-class _Peak:
-    """The greatest resident memory of this process and all that it started."""
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+class _Tree:
+    """This process and all that it started: the greatest resident memory, and the time of processors."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.peak, self._before = 0, 0.0
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> _Tree:
+        self._before = self.processor_seconds()
         self._watcher.start()
         return self
 
@@ -129,17 +140,21 @@ class _Peak:
         self._ended.set()
         self._watcher.join()
 
+    def processor_seconds(self) -> float:
+        """Return the time taken since this began; a process that ended counts with the one that waited for it."""
+        return self._sum(lambda process: sum(process.cpu_times()[:4])) - self._before
+
     def _watch(self) -> None:
-        me = psutil.Process()
         while not self._ended.wait(0.2):
-            self.bytes = max(self.bytes, sum(map(_resident, [me, *me.children(recursive=True)])))
+            self.peak = max(self.peak, round(self._sum(lambda process: process.memory_info().rss)))
 
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+    def _sum(self, figure: Callable[[psutil.Process], float]) -> float:
+        total, me = 0.0, psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            # It may have ended since it was listed.
+            with suppress(psutil.Error):
+                total += figure(process)
+        return total
 
 
 def _world(configs: Path, names: list[str]) -> Path:
