@@ -41,6 +41,44 @@ def test_earlier_sweeps_on_the_same_data_make_the_same_result_worth_less(configs
     assert later.probability_of_skill == first.probability_of_skill
 
 
+def test_a_single_variant_is_deflated_by_what_was_tried_before_it(configs: Path, tmp_path: Path) -> None:
+    """Alone it shows no spread, and two twins show none worth the name: that of all is the ledger's."""
+    every = run_sweep(sweep(configs, levels(*(number / 20 for number in range(20)))), output_root=tmp_path)
+    sharpes = {variant: sharpe_estimate(values) for variant, (_, values) in every.tested.items()}
+    chosen = sharpes[4]
+    assert chosen is not None
+    spread = [each.sharpe for each in sharpes.values() if each is not None]
+    honesty = honesty_of(run_sweep(sweep(configs, levels(0.2)), output_root=tmp_path))
+    assert honesty is not None
+    assert honesty.tried == 20
+    assert honesty.deflated == deflated_sharpe_ratio(chosen, spread, 20.0)
+    assert honesty.probability_of_skill is not None
+    assert honesty.deflated < honesty.probability_of_skill
+    twins = honesty_of(run_sweep(sweep(configs, levels(0.2, 0.2 + 1e-9)), output_root=tmp_path))
+    assert twins is not None
+    assert twins.tried == 21
+    assert twins.deflated == pytest.approx(honesty.deflated, rel=0.05)
+
+
+def test_the_same_values_drawn_again_are_not_tried_again(configs: Path, tmp_path: Path) -> None:
+    space = {"model": "random", "trials": 12, "parameters": {"strategy.params.level": [0.3, 0.9]}}
+    drawn = run_sweep(sweep(configs, space), output_root=tmp_path)
+    listed = run_sweep(sweep(configs, levels(0.3, 0.9)), output_root=tmp_path)
+    assert (len(drawn.tested), len(drawn.distinct), drawn.rerun) == (12, 2, 2)
+    one, other = honesty_of(drawn), honesty_of(listed)
+    assert one is not None
+    assert other is not None
+    assert (one.tried, one.deflated) == (2, other.deflated)
+
+
+def test_a_strategy_whose_code_was_changed_is_tried_again(tmp_path: Path) -> None:
+    configs, out = project(tmp_path), tmp_path / "out"
+    assert run_sweep(sweep(configs, levels(0.2, 0.8)), output_root=out).tried == 2
+    strategy = configs / "above.py"
+    strategy.write_text(strategy.read_text(encoding="utf-8").replace("0.2)", "0.3)"), encoding="utf-8")
+    assert run_sweep(sweep(configs, levels(0.2, 0.8)), output_root=out).tried == 4
+
+
 def test_trials_over_parts_of_time_are_one_variant(walked: SweepResult) -> None:
     # 240 sessions: six tests of 30, each with its training: 12 windows of 3 variants each.
     assert (walked.trials.height, walked.tried) == (36, 3)
