@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,9 @@ def write_sweep_report(result: SweepResult, output_root: str | Path) -> Path:
         os.replace(hidden, file)
     except OSError as error:
         raise BacktestError(f"{file}: the report cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            hidden.unlink()
     return file.absolute()
 
 

@@ -122,6 +122,15 @@ def test_the_neighbours_of_the_best_are_one_step_away(configs: Path, tmp_path: P
     assert found.cells[0][0] == dict(result.ranking)[0]
 
 
+def test_whole_numbers_and_fractions_of_one_size_are_two_places(configs: Path, tmp_path: Path) -> None:
+    """1 and 1.0 are two values, one step apart, and 2 is two steps from 1: whichever is best has a neighbour."""
+    result = run_sweep(sweep(configs, levels(1, 1.0, 2)), output_root=tmp_path)
+    near = neighbourhood(result)
+    assert near is not None
+    expected = {0: {1}, 1: {0, 2}, 2: {1}}[near.best]
+    assert {variant for variant, _ in near.neighbours} == expected & set(dict(result.ranking))
+
+
 def test_the_report_says_what_it_is_worth_first_and_is_the_same_again(walked: SweepResult, tmp_path: Path) -> None:
     page = render_sweep_report(walked)
     assert page == render_sweep_report(walked)
