@@ -16,7 +16,7 @@ from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.runner import OUTPUT_ROOT
 from ml4t_backtest.sweep.loading import Sweep, load_sweep
 from ml4t_backtest.sweep.search import searched
-from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge, returns_of
+from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge, outlived, returns_of
 from ml4t_backtest.sweep.spaces import Optuna
 from ml4t_backtest.sweep.trial import Trial
 from ml4t_backtest.sweep.trial_ledger import TrialLedger
@@ -59,7 +59,7 @@ class SweepResult:
 
         A ruined account has no returns any more: they are 0.
         """
-        return returns_of(self.trials.filter(pl.col("status") == "completed"))
+        return outlived(returns_of(self.trials.filter(pl.col("status") == "completed")))
 
     @cached_property
     def judgement(self) -> Judgement:

@@ -105,7 +105,7 @@ def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective
 def returns_of(trials: pl.DataFrame) -> Returns:
     """Return sessions and daily returns of trials that were completed, by variant and window.
 
-    A ruined account has no returns any more: they are 0.
+    Those of a ruined account end with its ruin, see `outlived`.
 
     Args:
         trials: Columns `variant, first_session, last_session, sessions, daily_returns`.
@@ -114,6 +114,22 @@ def returns_of(trials: pl.DataFrame) -> Returns:
     return {
         (variant, None if first is None else (first, last)): (sessions, [value or 0.0 for value in values])
         for variant, first, last, sessions, values in trials.select(columns).iter_rows()
+    }
+
+
+def outlived(returns: Returns) -> Returns:
+    """Return the same where a ruined account goes on, with returns of 0, as long as another one in the same window.
+
+    So that each session is there for all of them: a ruin is no reason not to compare.
+    """
+    longest: dict[Window | None, Sequence[date]] = {}
+    for (_, window), (sessions, _) in returns.items():
+        longest[window] = max(longest.get(window, ()), sessions, key=len)
+    return {
+        (variant, window): (longest[window], [*values, *[0.0] * (len(longest[window]) - len(values))])
+        if _is_ruined(values) and longest[window][: len(sessions)] == sessions
+        else (sessions, values)
+        for (variant, window), (sessions, values) in returns.items()
     }
 
 
@@ -133,6 +149,10 @@ def score(returns: Returns, variant: int, windows: Sequence[Window | None], obje
     if any(part is None for part in parts):
         return None
     return OBJECTIVES[objective]([value for part in parts if part is not None for value in part[1]])
+
+
+def _is_ruined(returns: Sequence[float]) -> bool:
+    return bool(returns) and returns[-1] <= -1.0
 
 
 _SCORES = {

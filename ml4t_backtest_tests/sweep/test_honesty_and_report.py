@@ -12,6 +12,7 @@ from ml4t_backtest.sweep.honesty import honesty_of
 from ml4t_backtest.sweep.landscape import heat_maps, neighbourhood
 from ml4t_backtest.sweep.report import render_sweep_report, write_sweep_report
 from ml4t_backtest.sweep.run import SweepResult, run_sweep
+from ml4t_backtest.sweep.selection import total_return
 from ml4t_backtest_tests.sweep.projects import levels, project, sweep
 
 WALK = {"model": "walk_forward", "train_bars": 60, "test_bars": 30}
@@ -69,6 +70,22 @@ def test_the_same_values_drawn_again_are_not_tried_again(configs: Path, tmp_path
     assert one is not None
     assert other is not None
     assert (one.tried, one.deflated) == (2, other.deflated)
+
+
+def test_a_variant_that_is_ruined_is_compared_all_the_same(configs: Path, tmp_path: Path) -> None:
+    """60,000 an order: 100,000 pay for one purchase, and what its sale brings does not pay for the sale."""
+    costs = [{"model": "per_order", "amount": amount} for amount in (1.0, 2.0, 60_000.0)]
+    space = {"model": "grid", "parameters": {"execution.commission": costs, "backtest.initial_capital": [100_000.0]}}
+    result = run_sweep(sweep(configs, space), output_root=tmp_path)
+    sessions, returns = result.tested[2]
+    ruin = next(place for place, value in enumerate(returns) if value <= -1.0)
+    assert len(result.trials["daily_returns"][2]) == ruin + 1 < 240
+    assert sessions == result.tested[0][0]
+    assert returns[ruin + 1 :] == [0.0] * (240 - ruin - 1)
+    assert total_return(returns) < -1.0
+    honesty = honesty_of(result)
+    assert honesty is not None
+    assert honesty.overfitting is not None
 
 
 def test_a_strategy_whose_code_was_changed_is_tried_again(tmp_path: Path) -> None:
