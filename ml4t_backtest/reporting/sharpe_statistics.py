@@ -16,6 +16,8 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _EULER_MASCHERONI = 0.5772156649015329
+# For some returns of two values the variance is 0, which rounding makes a little more or less.
+_LEAST_VARIANCE = 1e-15
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class SharpeEstimate:
     @property
     def variance(self) -> float:
         """Variance of the estimate times (observations - 1): 1 - skewness SR + (kurtosis - 1) / 4 SR^2."""
-        return 1.0 - self.skewness * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2
+        exact = 1.0 - self.skewness * self.sharpe + (self.kurtosis - 1.0) / 4.0 * self.sharpe**2
+        return max(exact, _LEAST_VARIANCE)
 
 
 def sharpe_estimate(returns: Sequence[float]) -> SharpeEstimate | None:

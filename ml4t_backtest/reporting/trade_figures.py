@@ -81,4 +81,6 @@ def sample_deviation(values: Sequence[float]) -> float | None:
     mean = average(values)
     if mean is None or len(values) < 2:
         return None
+    if min(values) == max(values):
+        return 0.0  # The mean of equal values may differ from them in the last bit, which is no spread.
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -11,6 +11,7 @@ import numpy as np
 from ml4t_backtest.reporting.formats import MISSING, count, percent, ratio
 from ml4t_backtest.reporting.metrics import SESSIONS_PER_YEAR, sharpe_ratio
 from ml4t_backtest.reporting.sharpe_statistics import (
+    SharpeEstimate,
     deflated_sharpe_ratio,
     minimum_track_record_length,
     probabilistic_sharpe_ratio,
@@ -32,7 +33,8 @@ class Honesty:
         returns: Daily returns that are judged: the tests in a row, or those of the best variant.
         tried: Variants that were ever tried on this data.
         probability_of_skill: Probability that the true Sharpe ratio is above 0, as if nothing else had been tried.
-        deflated: The same, above what the best of so many variants would show without skill.
+        deflated: The same, above what the best of so many variants would show without skill; None where only one of
+            them shows how far they lie apart.
         track_record: Sessions after which a Sharpe ratio like this one would be above 0 with 95 %; None where it is not
             positive.
         overfitting: What choosing the best variant is worth; None where there are too few variants or sessions.
@@ -71,23 +73,29 @@ def honesty_of(result: SweepResult) -> Honesty | None:
     """Return what the result of a sweep is worth; None where nothing was completed.
 
     With splits the tests in a row are judged; of several paths the one with the median Sharpe ratio. The number of
-    variants is that of the ledger: other sweeps over the same data count. Their spread is that of this sweep's.
+    variants and their spread are those of the ledger: other sweeps over the same data count.
     """
     returns = judged_returns(result)
     if not returns:
         return None
     estimate = sharpe_estimate(returns)
-    found = (sharpe_estimate(values) for _, values in result.tested.values())
-    spread = [each.sharpe for each in found if each is not None]
-    tried = max(result.tried, len(spread))
     return Honesty(
         returns,
-        tried,
+        result.tried,
         None if estimate is None else probabilistic_sharpe_ratio(estimate),
-        None if estimate is None else deflated_sharpe_ratio(estimate, spread, float(tried)),
+        None if estimate is None else _deflated(result, estimate),
         None if estimate is None else minimum_track_record_length(estimate),
         _overfitting(result),
     )
+
+
+def _deflated(result: SweepResult, estimate: SharpeEstimate) -> float | None:
+    """Return the deflated Sharpe ratio; None where much was tried and the spread of all that is not known."""
+    found = (sharpe_estimate(values) for _, values in result.distinct.values())
+    spread = [*(each.sharpe for each in found if each is not None), *result.other_sharpes]
+    if result.tried > 1 and len(spread) < 2:
+        return None
+    return deflated_sharpe_ratio(estimate, spread, float(result.tried))
 
 
 def judged_returns(result: SweepResult) -> list[float]:
@@ -102,7 +110,7 @@ def judged_returns(result: SweepResult) -> list[float]:
 
 
 def _overfitting(result: SweepResult) -> Overfitting | None:
-    columns = [values for _, values in result.tested.values()]
+    columns = [values for _, values in result.distinct.values()]
     sessions = min((len(values) for values in columns), default=0)
     if len(columns) < 2 or any(len(values) != sessions for values in columns):
         return None

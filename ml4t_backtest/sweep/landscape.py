@@ -66,7 +66,7 @@ def neighbourhood(result: SweepResult) -> Neighbourhood | None:
     if not scores:
         return None
     best, score = scores[0]
-    places = {variant: _place(result, variant) for variant, _ in scores}
+    places = _places(result)
     near = [(variant, each) for variant, each in scores if _steps(places[best], places[variant]) == 1]
     return Neighbourhood(best, score, near)
 
@@ -87,13 +87,16 @@ def _values(result: SweepResult, key: str) -> list[Any]:
     return sorted(values) if numbers else values
 
 
-def _place(result: SweepResult, variant: int) -> Mapping[str, int]:
-    """Return which value of each key a variant has, counted from 0; -1 for none."""
-    parameters = result.sweep.variants[variant].parameters
-    return {
-        key: _values(result, key).index(parameters[key]) if key in parameters else -1
+def _places(result: SweepResult) -> list[Mapping[str, int]]:
+    """Return per variant which value of each key it has, counted from 0; -1 for none."""
+    order = {
+        key: {repr(value): place for place, value in enumerate(_values(result, key))}
         for key in result.sweep.config.space.varied()
     }
+    return [
+        {key: places[repr(each.parameters[key])] if key in each.parameters else -1 for key, places in order.items()}
+        for each in result.sweep.variants
+    ]
 
 
 def _steps(one: Mapping[str, int], other: Mapping[str, int]) -> int:

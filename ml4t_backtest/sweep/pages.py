@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 import polars as pl
 
 from ml4t_backtest.pipeline.pages import markdown_table, picture, sparkline
 from ml4t_backtest.reporting.metrics import SESSIONS_PER_YEAR, sharpe_ratio
 from ml4t_backtest.sweep.honesty import Honesty, honesty_of
 from ml4t_backtest.sweep.run import Progress, SweepResult
-from ml4t_backtest.sweep.selection import total_return
+from ml4t_backtest.sweep.selection import growth, total_return
 from ml4t_backtest.sweep.summary import COLUMNS, summary_rows
 
 _WHOLE = 100
@@ -34,10 +32,9 @@ def sweep_pages(result: SweepResult) -> dict[str, str]:
     honesty = honesty_of(result)
     if honesty is None:
         return pages
-    grown = list(accumulate(honesty.returns, lambda so_far, value: so_far * (1.0 + value), initial=1.0))
     title = "tests in a row" if result.folds else "the best, with hindsight"
     worth = markdown_table(("", "", "meaning"), honesty.told())
-    return {"what it is worth": worth, title: picture(sparkline(grown), title), **pages}
+    return {"what it is worth": worth, title: picture(sparkline([1.0, *growth(honesty.returns)]), title), **pages}
 
 
 def at_each_percent(tell: Progress) -> Progress:

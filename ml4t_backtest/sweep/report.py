@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
-from itertools import accumulate
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +21,7 @@ from ml4t_backtest.reporting.sections import table
 from ml4t_backtest.sweep.honesty import Honesty, honesty_of
 from ml4t_backtest.sweep.landscape import HeatMap, Neighbourhood, heat_maps, neighbourhood
 from ml4t_backtest.sweep.run import SWEEPS, SweepResult
-from ml4t_backtest.sweep.selection import total_return
+from ml4t_backtest.sweep.selection import growth, total_return
 from ml4t_backtest.sweep.summary import told_values
 
 REPORTS = "reports"
@@ -44,6 +44,9 @@ def write_sweep_report(result: SweepResult, output_root: str | Path) -> Path:
         os.replace(hidden, file)
     except OSError as error:
         raise BacktestError(f"{file}: the report cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            hidden.unlink()
     return file.absolute()
 
 
@@ -78,7 +81,7 @@ def _parts(
     """Return the sections in reading order."""
     parts = []
     if "stitched" in figures:
-        title = "Tests in a row, each with what was chosen before it" if result.folds else "The best, with hindsight"
+        title = "Tests in a row, each with what was chosen without it" if result.folds else "The best, with hindsight"
         parts.append(section(title, chart("stitched", title, tall=True), kind="full"))
     if result.folds:
         parts.append(section("In sample against out of sample", chart("scatter", "Scores inside and outside")))
@@ -141,8 +144,9 @@ def _curve_figure(curves: Sequence[tuple[str, list[str], Sequence[float]]]) -> F
     """Return the growth of 1 over time, a line per history."""
     lines = []
     for number, (name, labels, returns) in enumerate(curves):
-        grown = list(accumulate((1.0 + value for value in returns), lambda so_far, factor: so_far * factor))
-        line = line_of(labels, [finite(value) for value in grown], name, "--accent" if number == 0 else "--benchmark")
+        line = line_of(
+            labels, [finite(value) for value in growth(returns)], name, "--accent" if number == 0 else "--benchmark"
+        )
         lines.append(line | {"hovertemplate": "%{y:.3f}"})
     labels = curves[0][1] if curves else []
     layout = layout_of(hovermode="x unified") | {"xaxis": time_axis(labels), "yaxis": axis_of("Growth of 1")}

@@ -16,7 +16,7 @@ from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.runner import OUTPUT_ROOT
 from ml4t_backtest.sweep.loading import Sweep, load_sweep
 from ml4t_backtest.sweep.search import searched
-from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge, returns_of
+from ml4t_backtest.sweep.selection import OBJECTIVES, Judgement, Returns, judge, outlived, returns_of
 from ml4t_backtest.sweep.spaces import Optuna
 from ml4t_backtest.sweep.trial import Trial
 from ml4t_backtest.sweep.trial_ledger import TrialLedger
@@ -37,6 +37,7 @@ class SweepResult:
         trials: Rows of the ledger, one per trial that was completed or failed now, with its `variant` in front.
         rerun: Number of trials that were run now; the others were on record.
         tried: Number of variants that were ever completed on this data, those of other sweeps included.
+        other_sharpes: Sharpe ratio per session of those that are none of this sweep's.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -50,6 +51,7 @@ class SweepResult:
     trials: pl.DataFrame
     rerun: int
     tried: int
+    other_sharpes: tuple[float, ...]
 
     @cached_property
     def returns(self) -> Returns:
@@ -57,7 +59,7 @@ class SweepResult:
 
         A ruined account has no returns any more: they are 0.
         """
-        return returns_of(self.trials.filter(pl.col("status") == "completed"))
+        return outlived(returns_of(self.trials.filter(pl.col("status") == "completed")))
 
     @cached_property
     def judgement(self) -> Judgement:
@@ -87,6 +89,15 @@ class SweepResult:
                 sessions = [session for part in whole for session in part[0]]
                 found[variant] = (sessions, [value for part in whole for value in part[1]])
         return found
+
+    @cached_property
+    def distinct(self) -> dict[int, tuple[list[date], list[float]]]:
+        """The same without repetition: of variants that differ in nothing, as draws by chance may, the first."""
+        hashes = dict(self.trials.select("variant", "variant_hash").iter_rows())
+        firsts: dict[str, int] = {}
+        for variant in self.tested:
+            firsts.setdefault(hashes[variant], variant)
+        return {variant: self.tested[variant] for variant in firsts.values()}
 
     def __repr__(self) -> str:
         failed = self.trials.filter(pl.col("status") == "failed").height
@@ -139,7 +150,12 @@ def run_sweep(
     trials = runner.trials(loaded, loaded.variants, [*windows_of(folds)] or [None])
     runner.run(trials)
     return SweepResult(
-        loaded, tuple(folds), _table(trials, runner.ledger, runner.rows), len(runner.rows), runner.tried()
+        loaded,
+        tuple(folds),
+        _table(trials, runner.ledger, runner.rows),
+        len(runner.rows),
+        runner.tried(),
+        runner.other_sharpes(trials[: len(loaded.variants)]),
     )
 
 
@@ -159,6 +175,9 @@ def _table(trials: Sequence[Trial], ledger: TrialLedger, rows: Rows) -> pl.DataF
         schema={"variant": pl.Int64, "trial": pl.String},
     )
     failed = [row["trial"] for row in rows if row["status"] == "failed"]
-    on_record = ledger.read().filter((pl.col("status") == "completed") | pl.col("trial").is_in(failed))
-    latest = on_record.sort("status", maintain_order=True).unique("trial", keep="first", maintain_order=True)
-    return plan.join(latest, on="trial", how="inner", maintain_order="left")
+    on_record = ledger.read()
+    done = on_record.filter(pl.col("status") == "completed").unique("trial", keep="first", maintain_order=True)
+    # What failed before may have failed for another reason.
+    broken = on_record.filter(pl.col("status") == "failed", pl.col("trial").is_in(failed))
+    latest = broken.unique("trial", keep="last", maintain_order=True).join(done, on="trial", how="anti")
+    return plan.join(pl.concat([done, latest]), on="trial", how="inner", maintain_order="left")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +17,33 @@ from ml4t_backtest.sweep.windows import DatedFold, Window
 Returns = Mapping[tuple[int, Window | None], tuple[Sequence[date], Sequence[float]]]
 
 
+def growth(returns: Sequence[float]) -> list[float]:
+    """Return what 1 has become after each of returns in a row.
+
+    What has fallen to 0 or below stays there: without that, two ruins would multiply to a gain.
+
+    >>> growth([0.5, -0.5]), growth([-3.0, -3.0])
+    ([1.5, 0.75], [-2.0, -2.0])
+    """
+    so_far, grown = 1.0, []
+    for value in returns:
+        so_far = so_far * (1.0 + value) if so_far > 0.0 else so_far
+        grown.append(so_far)
+    return grown
+
+
 def total_return(returns: Sequence[float]) -> float:
     """Return the compound growth of returns in a row.
 
     >>> total_return([0.5, -0.5])
     -0.25
     """
-    return math.prod(1.0 + value for value in returns) - 1.0
+    return growth(returns)[-1] - 1.0 if returns else 0.0
 
 
 def calmar_ratio(returns: Sequence[float]) -> float | None:
     """Return the annual return over the deepest fall; None where there is no fall, or less than a month."""
-    equity = [1.0]
-    for value in returns:
-        equity.append(equity[-1] * (1.0 + value))
+    equity = [1.0, *growth(returns)]
     deepest, annual = max_drawdown(equity), annual_return(equity[-1], len(returns))
     return annual / -deepest if annual is not None and deepest < 0.0 else None
 
@@ -93,7 +105,7 @@ def judge(folds: Sequence[DatedFold], variants: int, returns: Returns, objective
 def returns_of(trials: pl.DataFrame) -> Returns:
     """Return sessions and daily returns of trials that were completed, by variant and window.
 
-    A ruined account has no returns any more: they are 0.
+    Those of a ruined account end with its ruin, see `outlived`.
 
     Args:
         trials: Columns `variant, first_session, last_session, sessions, daily_returns`.
@@ -102,6 +114,22 @@ def returns_of(trials: pl.DataFrame) -> Returns:
     return {
         (variant, None if first is None else (first, last)): (sessions, [value or 0.0 for value in values])
         for variant, first, last, sessions, values in trials.select(columns).iter_rows()
+    }
+
+
+def outlived(returns: Returns) -> Returns:
+    """Return the same where a ruined account goes on, with returns of 0, as long as another one in the same window.
+
+    So that each session is there for all of them: a ruin is no reason not to compare.
+    """
+    longest: dict[Window | None, Sequence[date]] = {}
+    for (_, window), (sessions, _) in returns.items():
+        longest[window] = max(longest.get(window, ()), sessions, key=len)
+    return {
+        (variant, window): (longest[window], [*values, *[0.0] * (len(longest[window]) - len(values))])
+        if _is_ruined(values) and longest[window][: len(sessions)] == sessions
+        else (sessions, values)
+        for (variant, window), (sessions, values) in returns.items()
     }
 
 
@@ -121,6 +149,10 @@ def score(returns: Returns, variant: int, windows: Sequence[Window | None], obje
     if any(part is None for part in parts):
         return None
     return OBJECTIVES[objective]([value for part in parts if part is not None for value in part[1]])
+
+
+def _is_ruined(returns: Sequence[float]) -> bool:
+    return bool(returns) and returns[-1] <= -1.0
 
 
 _SCORES = {

@@ -47,8 +47,12 @@ class Trial:
 
     @cached_property
     def variant_hash(self) -> str:
-        """The same without the span: trials of one variant over several spans share it."""
-        return self._hash({"start": None, "end": None})
+        """The same without the span, with the user's own code: trials of one variant over several spans share it.
+
+        A strategy whose code was changed is another variant, as one whose parameters were: both are ways to try again.
+        """
+        config = self._hash({"start": None, "end": None})
+        return joint_hash({"config": config, **self._own_code}) if self._own_code else config
 
     def _hash(self, span: Mapping[str, None]) -> str:
         content = effective_content(self.config)
@@ -63,12 +67,16 @@ class Trial:
     @cached_property
     def code_hash(self) -> str:
         """Hash of this package's code and of the user's modules that the configuration names."""
-        return joint_hash({"ml4t_backtest": package_hash(), **own_code(self.config)})
+        return joint_hash({"ml4t_backtest": package_hash(), **self._own_code})
 
     @cached_property
     def key(self) -> str:
         """What the ledger knows it by: configuration, data and code."""
         return joint_hash({"config": self.config_hash, "data": self.data_hash, "code": self.code_hash})
+
+    @cached_property
+    def _own_code(self) -> dict[str, str]:
+        return own_code(self.config)
 
     def written_parameters(self) -> list[dict[str, str]]:
         """Return keys and values as text, as the ledger holds them."""

@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -108,16 +108,26 @@ class TrialLedger:
         """Return every trial that was completed."""
         return set(self.read(returns=False).filter(pl.col("status") == "completed")["trial"])
 
-    def completed(self, trials: Sequence[str]) -> pl.DataFrame:
-        """Return a row for each of some trials that was completed, in the order given; the first attempt counts."""
-        wanted = pl.DataFrame({"trial": list(trials)}, schema={"trial": pl.String})
-        done = self.read().filter(pl.col("status") == "completed").unique("trial", keep="first", maintain_order=True)
-        return wanted.join(done, on="trial", how="inner", maintain_order="left")
-
     def tried(self, data_hashes: Sequence[str]) -> int:
         """Return how many variants were ever completed on some data, whichever sweep ran them over whichever span."""
         rows = self.read(returns=False).filter(pl.col("status") == "completed", pl.col("data_hash").is_in(data_hashes))
         return rows["variant_hash"].n_unique()
+
+    def returns_of_others(self, data_hashes: Sequence[str], variants: Collection[str]) -> list[list[float]]:
+        """Return the daily returns of every variant ever completed on some data but for `variants`.
+
+        A session counts once: of several spans that hold it the whole one tells, else the one that began first.
+        """
+        done = self.read().filter(pl.col("status") == "completed", pl.col("data_hash").is_in(data_hashes))
+        others = done.filter(~pl.col("variant_hash").is_in(list(variants)))
+        days = (
+            others.sort("variant_hash", "first_session", "last_session", "trial", nulls_last=False, maintain_order=True)
+            .select("variant_hash", "sessions", "daily_returns")
+            .explode("sessions", "daily_returns")
+            .drop_nulls()
+            .unique(["variant_hash", "sessions"], keep="first", maintain_order=True)
+        )
+        return days.group_by("variant_hash", maintain_order=True).agg("daily_returns")["daily_returns"].to_list()
 
     def compact(self, *, at_least: int = _MANY) -> bool:
         """Merge files into one where there are many, and take away what killed writers left.

@@ -13,6 +13,7 @@ from ml4t_backtest.config.loader import config_hash
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.prepared import PreparedFiles
 from ml4t_backtest.dataset_stages import prepared_dataset
+from ml4t_backtest.reporting.sharpe_statistics import sharpe_estimate
 from ml4t_backtest.sweep.loading import Sweep, Variant
 from ml4t_backtest.sweep.shared_data import share
 from ml4t_backtest.sweep.trial import Trial
@@ -86,6 +87,13 @@ class TrialRunner:
     def tried(self) -> int:
         """Return how many variants were ever completed on the data of this sweep."""
         return self.ledger.tried([each.content_hash for each in self._prepared.values()])
+
+    def other_sharpes(self, trials: Sequence[Trial]) -> tuple[float, ...]:
+        """Return the Sharpe ratio per session of every other variant that was ever completed on the data of trials."""
+        known = [each.content_hash for each in self._prepared.values()]
+        others = self.ledger.returns_of_others(known, {trial.variant_hash for trial in trials})
+        estimates = map(sharpe_estimate, others)
+        return tuple(each.sharpe for each in estimates if each is not None)
 
     @cached_property
     def _known(self) -> set[str]:

@@ -16,6 +16,7 @@ import polars as pl
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.prepared import Prepared
 from ml4t_backtest.dataset_stages import clock_of
+from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.sweep.splits import Fold, Span, Split
 
 Window = tuple[date, date]
@@ -52,13 +53,18 @@ def dated_folds(split: Split, sessions: pl.Series) -> list[DatedFold]:
         sessions: Session of each of its slices, ascending.
 
     Raises:
-        ConfigError: As for the `folds` of the split.
+        ConfigError: As for the `folds` of the split, or no session fits between the gaps.
     """
     counted = sessions.to_frame("session").group_by("session", maintain_order=True).len()
     days = counted["session"].to_list()
     edges = np.concatenate([[0], counted["len"].cum_sum().to_numpy()]).astype(np.int64)
     dated = [_dated(fold, days, edges, split.gaps) for fold in split.folds(len(sessions))]
-    return [fold for fold in dated if fold.train and fold.test]
+    if not (whole := [fold for fold in dated if fold.train and fold.test]):
+        raise ConfigError(
+            f"a backtest trades whole sessions, and no fold has one to train on and one to test on: there are "
+            f"{len(sessions)} bars in {len(days)} sessions; give the parts of the split more bars"
+        )
+    return whole
 
 
 def windows_of(folds: Sequence[DatedFold]) -> list[Window]:

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ import pytest
 from ml4t_backtest import run_backtest
 from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.sweep.run import run_sweep
-from ml4t_backtest.sweep.trial_ledger import TrialLedger
+from ml4t_backtest.sweep.trial_ledger import COLUMNS, TrialLedger
 from ml4t_backtest_tests.sweep.projects import levels, project, sweep
 
 # What may differ between two runs of the same trials.
@@ -64,6 +65,16 @@ def test_a_trial_that_fails_is_on_record_and_does_not_stop_the_others(tmp_path: 
     assert "a level below zero" in trials["error"][1]
     again = run_sweep(found, output_root=tmp_path / "out")
     assert (again.rerun, again.trials.height) == (1, 3)
+
+
+def test_a_trial_that_fails_again_says_why_it_failed_now(tmp_path: Path) -> None:
+    configs, out = project(tmp_path), tmp_path / "out"
+    found = sweep(configs, levels(-1.0))
+    row = run_sweep(found, output_root=out).trials.drop("variant").row(0, named=True)
+    ledger = TrialLedger(out / "sweeps" / "ledger")
+    earlier = {**row, "error": "the network was away", "finished": row["finished"] - timedelta(days=1)}
+    ledger.add([{name: value for name, value in earlier.items() if name in COLUMNS}])
+    assert "a level below zero" in run_sweep(found, output_root=out).trials["error"][0]
 
 
 def test_processes_and_foreign_executors_come_to_the_same_figures(tmp_path: Path) -> None:

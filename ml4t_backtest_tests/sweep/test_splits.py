@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from ml4t_backtest.errors import ConfigError
@@ -119,6 +119,12 @@ def test_a_split_that_cannot_be_says_why(split: WalkForward | Combinatorial, bar
         split.folds(bars)
 
 
+def test_a_split_of_less_than_a_session_says_why_instead_of_trying_the_whole_span() -> None:
+    # 20 sessions of 390 minutes: 300 minutes of training never hold a session.
+    with pytest.raises(ConfigError, match="7800 bars in 20 sessions"):
+        dated_folds(WalkForward(train_bars=300, test_bars=390), _days(20, 390))
+
+
 def test_daily_folds_are_dated_by_their_bars() -> None:
     (fold,) = dated_folds(WalkForward(train_bars=4, test_bars=2, purge=1), _days(6))
     # Bars 0 to 2 and 4 to 5 are 1 to 3 January and 5 to 6 January.
@@ -131,8 +137,10 @@ def test_daily_folds_are_dated_by_their_bars() -> None:
 def test_intraday_sessions_are_whole_and_at_least_as_far_apart_as_asked(
     per_day: int, walk: WalkForward, days: int
 ) -> None:
-    sessions = _days(days, per_day)
-    folds = dated_folds(walk, sessions)
+    try:
+        folds = dated_folds(walk, _days(days, per_day))
+    except ConfigError:  # No session fits between the gaps.
+        reject()
     gap = walk.purge + walk.embargo
     for fold in folds:
         trained_until, tested_from = fold.train[0][1], fold.test[0][0]

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,23 @@ def test_a_failed_trial_is_a_row_but_is_not_completed(tmp_path: Path) -> None:
     ledger = TrialLedger(tmp_path / "ledger")
     ledger.add([{"trial": "a", "status": "failed", "error": "no"}, {"trial": "b", "status": "completed"}])
     assert ledger.read().height == 2
-    assert ledger.completed(["b", "a", "c"])["trial"].to_list() == ["b"]
+    assert ledger.completed_trials() == {"b"}
+
+
+def test_other_variants_are_told_with_each_session_once(tmp_path: Path) -> None:
+    days = [date(2024, 1, day) for day in range(1, 5)]
+
+    def row(variant: str, first: int, last: int, *returns: float, **others: object) -> dict[str, object]:
+        span = {"first_session": days[first], "last_session": days[last - 1], "sessions": days[first:last]}
+        told = {"trial": f"{variant}{first}{last}", "variant_hash": variant, "data_hash": "d", "status": "completed"}
+        return {**told, **span, "daily_returns": list(returns), **others}
+
+    ledger = TrialLedger(tmp_path / "ledger")
+    ledger.add([row("b", 2, 4, 0.3, 0.4), row("b", 1, 3, 0.2, 0.25), row("own", 0, 2, 0.1, 0.1)])
+    ledger.add([row("a", 0, 1, 0.7), row("a", 0, 2, 0.1, 0.2, first_session=None, last_session=None)])
+    ledger.add([row("c", 0, 1, 0.5, data_hash="other"), row("e", 0, 1, 0.5, status="failed")])
+    # Of `a` the whole span tells, of `b` the span of days 1 and 2 before that of days 2 and 3.
+    assert ledger.returns_of_others(["d"], {"own"}) == [[0.1, 0.2], [0.2, 0.25, 0.4]]
 
 
 def test_merging_keeps_every_row_in_one_file(tmp_path: Path) -> None:

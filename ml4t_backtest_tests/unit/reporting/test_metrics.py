@@ -8,7 +8,7 @@ import pytest
 from worlds import Step, bars, run
 
 from ml4t_backtest import BacktestResult
-from ml4t_backtest.reporting.metrics import annual_return, longest_drawdown
+from ml4t_backtest.reporting.metrics import annual_return, longest_drawdown, sharpe_ratio
 
 
 def in_parts() -> BacktestResult:
@@ -97,3 +97,8 @@ def test_payoff_and_system_quality_of_a_gain_of_thirty_and_a_loss_of_ten() -> No
     assert metrics["payoff_ratio"] == 3.0
     # sqrt(2) x mean 10 / sample deviation sqrt(800)
     assert metrics["system_quality_number"] == pytest.approx(0.5, rel=1e-12)
+
+
+def test_returns_that_are_all_the_same_have_no_spread_to_divide_by() -> None:
+    # In floating point the mean of three times 0.1 is 0.10000000000000002.
+    assert sharpe_ratio([0.1, 0.1, 0.1]) is None

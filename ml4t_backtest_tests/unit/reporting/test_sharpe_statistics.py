@@ -78,3 +78,15 @@ def test_moments_are_those_of_five_returns_by_hand() -> None:
 @pytest.mark.parametrize("returns", [[], [0.01], [0.01, 0.01, 0.01]])
 def test_returns_without_spread_have_no_sharpe_ratio(returns: list[float]) -> None:
     assert sharpe_estimate(returns) is None
+
+
+@pytest.mark.parametrize("low", [1.2996598115221167, 1.2996598285221168], ids=["exactly zero", "rounded below zero"])
+def test_a_sharpe_ratio_without_uncertainty_is_above_zero_for_sure(low: float) -> None:
+    """Returns of two values a, a, a + 1 have skewness g and kurtosis 1 + g^2: the variance is (1 - g SR / 2)^2.
+
+    g = 1 / sqrt(2) and SR = (a + 1/3) sqrt(3): it is 0 at a = 2 sqrt(2/3) - 1/3 = 1.29966.
+    """
+    estimate = sharpe_estimate([low, low, low + 1.0])
+    assert estimate is not None
+    assert probabilistic_sharpe_ratio(estimate) == pytest.approx(1.0)
+    assert minimum_track_record_length(estimate) == pytest.approx(1.0)
