@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ml4t_backtest import cli, list_datasets, run_backtest
+from ml4t_backtest.cli import setting_up
 from ml4t_backtest.scaffold.found import look_at
 
 SAMPLE = list_datasets()[0].path
@@ -174,7 +175,7 @@ def test_predictions_without_a_number_are_said(files: Path) -> None:
 def test_a_person_is_asked(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["session", "total_return"])
     monkeypatch.setattr(click, "prompt", lambda question, type: next(answers))
-    monkeypatch.setattr(cli, "_is_a_person", lambda: True)
+    monkeypatch.setattr(setting_up, "_is_a_person", lambda: True)
     assert new(files).exit_code == 0
     assert "adjustment: total_return" in (files / "out/first.yaml").read_text(encoding="utf-8")
 
