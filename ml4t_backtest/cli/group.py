@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,8 +64,14 @@ class Commands(click.Group):
         except BacktestError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            click.echo(f"{type(error).__name__}: {_from_here(str(error))}", err=True)
             ctx.exit(USER_ERROR)
+
+
+def _from_here(text: str) -> str:
+    """Return a text whose absolute paths begin at the folder one stands in, where they lie under it."""
+    here = str(Path.cwd()).rstrip(os.sep)
+    return re.sub(rf"(?<![\w.{re.escape(os.sep)}]){re.escape(here + os.sep)}", "", text) if here else text
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

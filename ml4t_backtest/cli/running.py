@@ -60,7 +60,7 @@ def validate(config: str, output_root: Path) -> None:
     """
     from ml4t_backtest.config.components import build_components
     from ml4t_backtest.config.loader import load_config
-    from ml4t_backtest.runner import dataset_at_hand, feed_of
+    from ml4t_backtest.runner import data_notes, dataset_at_hand, feed_of
 
     loaded = load_config(config)
     build_components(loaded)
@@ -68,17 +68,22 @@ def validate(config: str, output_root: Path) -> None:
         found = feed_of(loaded, prepared).data_quality
         click.echo(f"{loaded.name}: configuration and data are fine; {_described(prepared)}, every row checked")
     _show_findings(found)
+    for note in data_notes(loaded.dataset):
+        click.echo(f"note    {note}")
 
 
 @main.command()
 @click.argument("dataset")
 @output_root_option
 def prepare(dataset: str, output_root: Path) -> None:
-    """Check, join and publish DATASET (a name or a path) as `run` reads it; unchanged data stays as it is."""
-    from ml4t_backtest.config.loader import load_dataset_config
+    """Check, join and publish DATASET (a name or a path) as `run` reads it; unchanged data stays as it is.
+
+    DATASET may be a backtest's configuration too: then it is the data of that.
+    """
+    from ml4t_backtest.config.loader import load_dataset_of
     from ml4t_backtest.runner import prepared_dataset
 
-    loaded = load_dataset_config(dataset)
+    loaded = load_dataset_of(dataset)
     with progress("Preparing") as show:
         prepared = prepared_dataset(loaded, output_root, on_progress=show)
     click.echo(f"{loaded.name}: {_described(prepared)}, every row checked")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +15,27 @@ from ml4t_backtest.errors import ConfigError
 
 if TYPE_CHECKING:
     from ml4t_backtest.scaffold.found import Found
+
+
+class Field(click.ParamType):
+    """A value that a configuration would take, refused with the configuration's own words."""
+
+    name = "text"
+
+    def __init__(self, kind: str) -> None:
+        """`kind` is the name of a type of `config.fields`."""
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, or fail with what is allowed."""
+        from pydantic import TypeAdapter, ValidationError
+
+        from ml4t_backtest.config import fields
+
+        try:
+            return TypeAdapter(getattr(fields, self._kind)).validate_python(value)
+        except ValidationError as error:
+            self.fail(f"{value!r} {error.errors()[0]['msg']}", param, ctx)
 
 
 def _pairs(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, str]:
@@ -27,6 +51,7 @@ def _pairs(_: click.Context, __: click.Parameter, text: str | None) -> dict[str,
 
 _KNOWN_AT = click.Choice(["market_open", "market_close", "next_day"])
 _DATA_FILE = click.Path(dir_okay=True)
+_ZONE, _CALENDAR = Field("TimeZone"), Field("CalendarName")
 
 
 @main.command()
@@ -45,8 +70,10 @@ _DATA_FILE = click.Path(dir_okay=True)
 )
 @click.option("--signal-available-at", type=_KNOWN_AT, help="When a prediction of a session could first be used.")
 @click.option("--context-available-at", type=_KNOWN_AT, help="The same of a value of --context.")
-@click.option("--timezone", help="Of times of day that carry none, for example America/New_York.")
-@click.option("--calendar", default="XNYS", show_default=True, help="The exchange whose sessions count.")
+@click.option("--timezone", type=_ZONE, help="Of times of day that carry none, for example America/New_York.")
+@click.option(
+    "--calendar", type=_CALENDAR, default="XNYS", show_default=True, help="The exchange whose sessions count."
+)
 @click.option("--to", "folder", default=".", show_default=True, type=click.Path(file_okay=False), help="Where to.")
 def new(
     name: str,
@@ -64,16 +91,37 @@ def new(
     Columns and the length of a bar are detected. What was written runs: ml4t-backtest run NAME.yaml
     """
     from ml4t_backtest.config.fields import check_safe_name
-    from ml4t_backtest.scaffold.found import look_at
     from ml4t_backtest.scaffold.project import Answers, write_project
 
     check_safe_name(name, "configuration")
-    bars = look_at(prices, ("timestamp", "symbol", "open", "high", "low", "close", "volume"), columns)
-    known = look_at(signals, ("timestamp", "symbol"), signal_columns, "--signal-columns") if signals else None
-    market = look_at(context, ("timestamp",), context_columns, "--context-columns") if context else None
+    files = (
+        (prices, ("timestamp", "symbol", "open", "high", "low", "close", "volume"), columns, "--columns"),
+        (signals, ("timestamp", "symbol"), signal_columns, "--signal-columns"),
+        (context, ("timestamp",), context_columns, "--context-columns"),
+    )
+    bars, known, market = _all_looked_at(files)
+    assert bars is not None
     answers = Answers(name=name, **_asked(told, bars, known, market))
-    for path in write_project(folder, answers, bars, known, market):
+    written = write_project(folder, answers, bars, known, market)
+    for path in written:
         click.echo(f"written  {path}")
+    click.echo(f"next     ml4t-backtest validate {shlex.quote(os.path.relpath(written[0]))}")
+
+
+def _all_looked_at(files: Iterable[tuple[str | None, Sequence[str], dict[str, str], str]]) -> list[Found | None]:
+    """Return what each file shows of itself, None for one that is not given; what is wrong with all of them at once."""
+    from ml4t_backtest.config.document import Mistakes
+    from ml4t_backtest.scaffold.found import look_at
+
+    mistakes = Mistakes()
+    found: list[Found | None] = []
+    for path, needed, columns, option in files:
+        try:
+            found.append(look_at(path, needed, columns, option) if path else None)
+        except ConfigError as error:
+            mistakes.absorb(error)
+    mistakes.raise_any()
+    return found
 
 
 def _asked(told: dict[str, Any], bars: Found, known: Found | None, market: Found | None) -> dict[str, Any]:
@@ -83,8 +131,9 @@ def _asked(told: dict[str, Any], bars: Found, known: Found | None, market: Found
     questions = open_questions(told, bars, known, market)
     if questions and not _is_a_person():
         raise ConfigError("\n".join(question.unanswered() for question in questions))
-    for option, text, choices in questions:
-        told[option] = click.prompt(text, type=click.Choice(choices) if choices else str)
+    for question in questions:
+        answers = click.Choice(list(question.choices)) if question.choices else _ZONE
+        told[question.option] = click.prompt(question.asked(), type=answers)
     return {**told, "timezone": told["timezone"] or "UTC"}
 
 
