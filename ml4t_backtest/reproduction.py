@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from ml4t_backtest.config.loader import hash_of_content, restore_config
 from ml4t_backtest.config.schema import BacktestConfig
 from ml4t_backtest.data.content_hash import table_hash
@@ -25,6 +27,7 @@ from ml4t_backtest.data.store.storage import (
 from ml4t_backtest.dataset_stages import dataset_at_hand
 from ml4t_backtest.errors import BacktestError, CorruptDatasetError, InputsChangedError
 from ml4t_backtest.reporting.parquet import KIND, METRICS
+from ml4t_backtest.reporting.prediction_export import prediction_table
 from ml4t_backtest.reporting.result import TABLES, BacktestResult
 from ml4t_backtest.run_provenance import environment, require_same_inputs
 from ml4t_backtest.runner import RUNS, run_inputs, run_prepared
@@ -144,13 +147,47 @@ def reproduce(version: str | Path) -> Reproduction:
         CorruptDatasetError: The manifest is damaged, or is of a run that did not record where it was made.
         BacktestError: As for `run_backtest`.
     """
-    manifest = read_manifest(version)
-    config = config_of(manifest, Path(version))
-    require_same_inputs(manifest.provenance, config)
+    manifest, config = read_manifest(version), config_as_it_was(version)
     with dataset_at_hand(config.dataset) as prepared:
         _require_same_data(manifest, run_inputs(config, prepared))
         result = run_prepared(config, prepared)
     return Reproduction(tuple(_differences(Path(version), manifest, result)), tuple(_changes(manifest.provenance)))
+
+
+def config_as_it_was(version: str | Path) -> BacktestConfig:
+    """Return the configuration a run was made with, whose sources and modules are as they were.
+
+    Args:
+        version: Folder of the run's version.
+
+    Raises:
+        InputsChangedError: A source or a module of the user's is gone or changed.
+        CorruptDatasetError: As for `reproduce`.
+    """
+    manifest = read_manifest(version)
+    config = config_of(manifest, Path(version))
+    require_same_inputs(manifest.provenance, config)
+    return config
+
+
+def predictions_of(config: BacktestConfig, root: str | Path) -> pl.DataFrame | None:
+    """Return what the model of a run said, and what came of it; None for a data set without signals.
+
+    Args:
+        config: See `config_as_it_was`.
+        root: Output root, whose prepared data is taken where it is there.
+    """
+    dataset = config.dataset
+    if not dataset.signal_names:
+        return None
+    with dataset_at_hand(dataset, root) as prepared:
+        return prediction_table(
+            prepared.rows,
+            prepared.signals,
+            corporate_actions=prepared.corporate_actions,
+            adjustment=dataset.adjustment,
+            calendar=dataset.calendar,
+        )
 
 
 def config_of(manifest: Manifest, version: Path) -> BacktestConfig:

@@ -47,6 +47,7 @@ __all__ = [
     "RawKind",
     "Tables",
     "check_determinism",
+    "data_notes",
     "dataset_at_hand",
     "declared_ends",
     "engine_of",
@@ -132,7 +133,7 @@ def run_prepared(
         result = engine.run()
     except StrategyError as error:
         raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
-    notes = [*result.facts["notes"], *_timing_notes(config.dataset), *zone_notes(config.dataset)]
+    notes = [*result.facts["notes"], *data_notes(config.dataset)]
     return replace(result, facts={**result.facts, "notes": notes})
 
 
@@ -271,6 +272,11 @@ def _account(execution: ExecutionSection) -> Account | None:
     """Return the account a configuration asks for; None where it asks for nothing and a profile brings its own."""
     own = execution.profile is not None and "account" not in execution.model_fields_set
     return None if own else execution.account
+
+
+def data_notes(dataset: DatasetConfig) -> list[str]:
+    """Return what a user should know about when a data set's bars and signals are known, as it is declared."""
+    return [*_timing_notes(dataset), *zone_notes(dataset)]
 
 
 def _timing_notes(dataset: DatasetConfig) -> list[str]:

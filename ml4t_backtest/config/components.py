@@ -27,6 +27,7 @@ from ml4t_backtest.config.import_path import (
     parse_import_path,
     require_import_path,
 )
+from ml4t_backtest.config.span_mistakes import note_span
 from ml4t_backtest.errors import BacktestError, ConfigError, StrategyError
 from ml4t_backtest.strategy.columns import ColumnOf
 
@@ -79,12 +80,13 @@ def build_components(config: BacktestConfig) -> Components:
     """Return a configuration's strategy and cost models, built with their params.
 
     Raises:
-        ConfigError: A module is not allowed, or params are wrong; all mistakes of all of them at once.
+        ConfigError: A module is not allowed, or params are wrong; all mistakes of all of them at once, and beside them
+            a span without data.
         UnsafePathError: A file is outside of the configuration's folder.
-        StrategyError: A class cannot be loaded, is not what it should be, or its constructor failed otherwise.
+        StrategyError: Nothing but that a class cannot be loaded, is not what it should be, or its constructor failed.
     """
     origin = config._origin or Origin("<config>", config.folder)
-    mistakes = Mistakes()
+    mistakes, failures = Mistakes(), list[StrategyError]()
     columns = columns_of(config.dataset)
 
     def build(section: _Named, key: KeyPath, kind: _Kind) -> Any:
@@ -92,7 +94,10 @@ def build_components(config: BacktestConfig) -> Components:
             return _build(section, key, kind, origin, config._allowed_modules, columns)
         except ConfigError as error:
             mistakes.absorb(error)
-            return None
+        except StrategyError as error:
+            mistakes.add(origin.message((*key, "path"), str(error)))
+            failures.append(error)
+        return None
 
     def model_of(choice: SlippageChoice | CommissionChoice, key: KeyPath, kind: _Kind) -> Any:
         return build(choice, key, kind) if isinstance(choice, OwnModel) else choice
@@ -102,6 +107,10 @@ def build_components(config: BacktestConfig) -> Components:
         model_of(config.execution.slippage, ("execution", "slippage"), _SLIPPAGES),
         model_of(config.execution.commission, ("execution", "commission"), _COMMISSIONS),
     )
+    if mistakes:
+        note_span(config.backtest.start, config.backtest.end, config.dataset, origin, mistakes)
+    if len(mistakes) == len(failures) == 1:
+        raise StrategyError(mistakes.texts[0]) from failures[0]
     mistakes.raise_any()
     return built
 

@@ -66,8 +66,13 @@ class Mistakes:
         self._texts: dict[str, None] = {}
         self._unsafe = False
 
-    def __bool__(self) -> bool:
-        return bool(self._texts)
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @property
+    def texts(self) -> list[str]:
+        """What was noted, in the order it was, each text once."""
+        return list(self._texts)
 
     def add(self, text: str, *, unsafe: bool = False) -> None:
         """Note one mistake; `unsafe` for a name or path that must not be used on disk."""
@@ -86,7 +91,7 @@ class Mistakes:
         """
         if not self._texts:
             return
-        texts = list(self._texts)
+        texts = self.texts
         if len(texts) > _SHOWN_MISTAKES:
             texts[_SHOWN_MISTAKES:] = [f"... and {len(texts) - _SHOWN_MISTAKES} more"]
         raise (UnsafeConfigError if self._unsafe else ConfigError)("\n".join(texts))

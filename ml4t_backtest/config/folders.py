@@ -68,13 +68,28 @@ def find_config(name_or_path: str | Path) -> Path:
     """
     if is_path(name_or_path):
         return Path(name_or_path)
-    found = _named(config_folder())
-    here = [Path(f"{name_or_path}{suffix}") for suffix in SUFFIXES]
-    if name_or_path not in found and unsafe_name_reason(str(name_or_path)) is None:
-        found |= {str(name_or_path): file for file in here if file.is_file()}
+    found = _at_hand(str(name_or_path))
     if name_or_path not in found:
-        raise unknown("configuration", str(name_or_path), found)
+        raise unknown("configuration", str(name_or_path), {**found, **_where_one_stands()})
     return found[str(name_or_path)]
+
+
+def has_config(name: str) -> bool:
+    """Return whether a name is that of a backtest's configuration; see `find_config`."""
+    return name in _at_hand(name)
+
+
+def _at_hand(name: str) -> dict[str, Path]:
+    """Return the configurations of the folder by name, and the file of that name where one stands."""
+    found = _named(config_folder())
+    if name not in found and unsafe_name_reason(name) is None:
+        found.update((name, file) for suffix in SUFFIXES if (file := Path(f"{name}{suffix}")).is_file())
+    return found
+
+
+def _where_one_stands() -> dict[str, Path]:
+    """Return the files where one stands that may be configurations, by the names they would have."""
+    return {file.stem: file for file in _files(Path()) if unsafe_name_reason(file.stem) is None}
 
 
 def sweep_names() -> list[str]:
@@ -103,13 +118,22 @@ def find_dataset_config(name_or_path: str | Path, folder: Path | None = None) ->
     Raises:
         ConfigError: No such name; the text lists those that exist.
     """
-    home = folder if folder is not None else _home_of_datasets()
     if is_path(name_or_path):
         return Path(name_or_path)
-    found = {**_named(bundled_folder() / DATASETS), **_named(home / DATASETS)}
+    found = _datasets(folder)
     if str(name_or_path) not in found:
         raise unknown("data set", str(name_or_path), found)
     return found[str(name_or_path)]
+
+
+def has_dataset_config(name: str) -> bool:
+    """Return whether a name is that of a data set's configuration; see `find_dataset_config`."""
+    return name in _datasets(None)
+
+
+def _datasets(folder: Path | None) -> dict[str, Path]:
+    home = folder if folder is not None else _home_of_datasets()
+    return {**_named(bundled_folder() / DATASETS), **_named(home / DATASETS)}
 
 
 def _home_of_datasets() -> Path:

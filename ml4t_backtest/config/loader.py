@@ -15,11 +15,19 @@ from ml4t_backtest.config.components import note_mistakes
 from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.config.document import Document, Mistakes, Origin, did_you_mean, read_text
 from ml4t_backtest.config.fields import unsafe_name_reason
-from ml4t_backtest.config.folders import config_folder, find_config, find_dataset_config
+from ml4t_backtest.config.folders import (
+    config_folder,
+    find_config,
+    find_dataset_config,
+    has_config,
+    has_dataset_config,
+    is_path,
+)
 from ml4t_backtest.config.import_path import check_allowed, parse_import_path
 from ml4t_backtest.config.json_text import parse_json
 from ml4t_backtest.config.messages import add_mistakes
 from ml4t_backtest.config.schema import BacktestConfig
+from ml4t_backtest.config.span_mistakes import note_span
 from ml4t_backtest.config.yaml_text import parse_yaml
 from ml4t_backtest.core.argument_types import checked_arguments
 from ml4t_backtest.errors import ConfigError, UnsafePathError
@@ -61,6 +69,23 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     mistakes.raise_any()
     assert config is not None
     return config
+
+
+def load_dataset_of(name_or_path: str | Path) -> DatasetConfig:
+    """Read a data set's configuration: its own, or the one that a backtest's configuration names or holds.
+
+    Args:
+        name_or_path: As for `load_dataset_config`, or as for `load_config`; of two of one name the data set is meant.
+
+    Raises:
+        ConfigError: With one line per mistake; for a name that is neither's, the data sets there are.
+    """
+    of_backtest = (
+        "data" in read_document(Path(name_or_path)).data
+        if is_path(name_or_path)
+        else not has_dataset_config(str(name_or_path)) and has_config(str(name_or_path))
+    )
+    return load_config(name_or_path).dataset if of_backtest else load_dataset_config(name_or_path)
 
 
 def config_from_mapping(
@@ -161,6 +186,10 @@ def load_document(document: Document, name: str, allowed_modules: Sequence[str] 
         _check_benchmark(dataset, document, mistakes)
     if mistakes and allowed:
         note_mistakes(document, allowed_modules, dataset, mistakes)
+    if mistakes and dataset is not None:
+        dataset._origin = dataset._origin or document.origin
+        start, end = (_value(document.data, "backtest", key) for key in ("start", "end"))
+        note_span(start, end, dataset, document.origin, mistakes)
     mistakes.raise_any()
     assert config is not None
     assert dataset is not None

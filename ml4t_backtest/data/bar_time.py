@@ -99,6 +99,8 @@ def add_instants(
         instants = _of_sessions(labels, clock, calendar)
     elif clock.is_daily:
         _refuse_midnights(labels, clock, calendar)
+        if clock.label == "open":
+            _refuse_closes(labels, calendar)
         instants = _of_daily_stamps(labels.utc, clock, calendar)
     else:
         instants = _of_intraday_stamps(labels.utc, clock, calendar)
@@ -150,6 +152,21 @@ def _refuse_midnights(labels: Stamps, clock: BarClock, calendar: TradingCalendar
         "E-TS-LABEL",
         f"daily bars are stamped at midnight but declared as bar_label: {clock.label}",
         f"declare bar_label: session ({clock.calendar} does not close at midnight)",
+    )
+
+
+def _refuse_closes(labels: Stamps, calendar: TradingCalendar) -> None:
+    """Refuse daily bars "labelled by their open" that are stamped at a close: each would be taken for the next session.
+
+    Its prices, a day old by then, would fill orders that were decided after them.
+    """
+    opens, closes = calendar.sessions["open"], calendar.sessions["close"]
+    at_close = labels.utc.is_in(closes.implode()) & ~labels.utc.is_in(opens.implode())
+    labels.refuse(
+        at_close,
+        "E-TS-LABEL",
+        "daily bars are stamped at their session's close but declared as bar_label: open",
+        "declare bar_label: close, or session where half days carry the usual hour too",
     )
 
 

@@ -129,8 +129,8 @@ class BacktestResult:
 
     def __repr__(self) -> str:
         last = self.portfolio_states["equity"][-1] if self.portfolio_states.height else self.initial_capital
-        still_open = self.trades.filter(pl.col("status") == "open").height
+        ended, still_open = self.metrics["num_trades"], self.metrics["num_open_trades"]
         rejected = self.rejected_orders.height
-        told = [f"{self.trades.height - still_open} trades" + (f" and {still_open} open" if still_open else "")]
+        told = [f"{ended} trades" + (f" and {still_open} open" if still_open else "")]
         told += [f"{self.fills.height} fills", *([f"{rejected} rejected orders"] if rejected else [])]
         return f"BacktestResult({', '.join(told)}, final equity {last:,.2f})"

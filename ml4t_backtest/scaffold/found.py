@@ -50,6 +50,7 @@ class Found:
         is_naive: Whether timestamps are times of day without a zone.
         frequency: `1d`, or the least span between two bars of a symbol; None where that is no whole minutes.
         has_available_at: Whether rows say when they became known.
+        first: The first timestamp as it stands there.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Found:
     is_naive: bool
     frequency: str | None
     has_available_at: bool
+    first: str
 
     @property
     def prediction(self) -> str:
@@ -107,6 +109,7 @@ def look_at(
         is_naive=not by_session and getattr(rows.schema["timestamp"], "time_zone", None) is None,
         frequency="1d" if by_session else _span(stamps),
         has_available_at="available_at" in rows.columns,
+        first=str(stamps["timestamp"].min()),
     )
 
 

@@ -60,7 +60,9 @@ def write_project(
     }
     there = [str(path) for path in files if path.exists()]
     if there:
-        raise ConfigError(f"{', '.join(there)} is there already; nothing was written")
+        raise ConfigError(
+            f"{', '.join(there)} is there already; nothing was written. Choose another name, or another folder (--to)"
+        )
     home.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

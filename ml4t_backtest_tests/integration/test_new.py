@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ml4t_backtest import cli, list_datasets, run_backtest
+from ml4t_backtest.cli import setting_up
 from ml4t_backtest.scaffold.found import look_at
 
 SAMPLE = list_datasets()[0].path
@@ -174,7 +175,7 @@ def test_predictions_without_a_number_are_said(files: Path) -> None:
 def test_a_person_is_asked(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["session", "total_return"])
     monkeypatch.setattr(click, "prompt", lambda question, type: next(answers))
-    monkeypatch.setattr(cli, "_is_a_person", lambda: True)
+    monkeypatch.setattr(setting_up, "_is_a_person", lambda: True)
     assert new(files).exit_code == 0
     assert "adjustment: total_return" in (files / "out/first.yaml").read_text(encoding="utf-8")
 
@@ -222,3 +223,35 @@ def test_times_that_have_a_zone_are_not_told(tmp_path: Path) -> None:
     ran = CliRunner().invoke(cli.main, ["new", "mine", "--prices", str(tmp_path / "p.parquet"), *given])
     assert ran.exit_code == 0, ran.output  # and nobody is asked for a zone
     assert not any("carry no zone" in note for note in run_backtest(tmp_path / "o/mine.yaml").facts["notes"])
+
+
+def test_a_zone_or_calendar_that_is_none_is_refused_before_anything_is_written(files: Path) -> None:
+    told = ("--bar-label", "session", "--adjustment", "none")
+    ran = new(files, *told, "--timezone", "New_York")
+    assert (ran.exit_code, "must be UTC or an IANA zone of a place" in ran.output) == (cli.USER_ERROR, True)
+    ran = new(files, *told, "--calendar", "XNYX")
+    assert (ran.exit_code, "nearest: XNYS" in ran.output) == (cli.USER_ERROR, True)
+    assert not (files / "out").exists()
+
+
+def test_columns_that_are_not_known_are_told_of_all_files_at_once(files: Path) -> None:
+    bars, scores = files / "my prices.parquet", files / "scores.parquet"
+    pl.read_parquet(bars).rename({"Ticker": "what"}).write_parquet(bars)
+    pl.read_parquet(scores).rename({"day": "when"}).write_parquet(scores)
+    lines = new(files, "--signals", str(scores)).output.splitlines()
+    assert [line.split("Say which it is: ")[1] for line in lines] == [
+        "--columns symbol=COLUMN",
+        "--signal-columns timestamp=COLUMN",
+    ]
+
+
+def test_what_was_written_is_followed_by_what_to_do_next(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    told = ("--bar-label", "session", "--adjustment", "none")
+    assert new(files, *told).output.splitlines()[-1] == "next     ml4t-backtest validate out/first.yaml"
+
+
+def test_a_question_shows_a_stamp_and_what_each_answer_means(files: Path) -> None:
+    first, *_ = new(files).output.splitlines()
+    assert "What does the timestamp of a bar, such as 2012-01-03 00:00:00, name?" in first
+    assert "close (the moment a bar is complete); open (the moment it begins); session (its day" in first

@@ -335,3 +335,10 @@ def test_validate_refuses_what_the_level_of_the_configuration_refuses(world: Pat
     ran = cli("validate", str(world / "brackets.yaml"))
     assert ran.exit_code == 2
     assert "DQ-GAP" in ran.output
+
+
+def test_prepare_takes_the_configuration_of_a_backtest_for_its_data(world: Path, cli: Any) -> None:
+    by_name, by_path = cli("prepare", "brackets"), cli("prepare", str(world / "brackets.yaml"))
+    assert by_name.exit_code == 0, by_name.output
+    assert by_name.output.startswith("brackets: 939 bars of 5 symbols")
+    assert by_path.output == by_name.output

@@ -224,11 +224,17 @@ DETECTORS = (
         "bars outside the sessions of the calendar: another clock, another exchange, or extended hours",
         "check calendar, timezone and bar_label",
     ),
-    Detector("DQ-GRID", off_grid, "bars between the places where bars belong", "round the timestamps in the source"),
+    Detector(
+        "DQ-GRID",
+        off_grid,
+        "bars between the places where bars belong: another time zone, or stamps that are not exact",
+        "check timezone, or round the timestamps in the source",
+    ),
     Detector(
         "DQ-SHIFT",
         shifted_session,
-        "daily bars that are not stamped at their session's close: perhaps a day early or late",
+        "daily bars that are not stamped at their session's close: half days stamped at the usual hour "
+        "(bar_label: session reads their date), or a day early or late",
         "declare bar_label: session, or repair the dates",
         "defect",
     ),

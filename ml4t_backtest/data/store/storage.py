@@ -77,6 +77,7 @@ __all__ = [
     "table_files",
     "versions_of",
 ]
+_NAMED_AT_MOST = 12
 
 
 @dataclass(frozen=True)
@@ -231,11 +232,18 @@ def current_version(root: str | Path, name: str) -> Path:
     current = mirror.current_version(home) if is_remote(root) else pointed_to(home)
     if current is None and not is_published(root, name):
         raise CorruptDatasetError(
-            f"nothing is published as {name!r} in {address_of(root)}; materialize or run it first"
+            f"nothing is published as {name!r} in {address_of(root)}; materialize or run it first{_also_there(root)}"
         )
     if current is None:
         raise CorruptDatasetError(f"{home / POINTER} is damaged: it names no version; publish {name!r} again")
     return current
+
+
+def _also_there(root: str | Path) -> str:
+    """Return the first names that are published in a folder of this machine, as the end of a sentence."""
+    there = [] if is_remote(root) else [name for name in names_in(root) if is_published(root, name)]
+    more = ", ..." if len(there) > _NAMED_AT_MOST else ""
+    return f". There are: {', '.join(there[:_NAMED_AT_MOST])}{more}" if there else ""
 
 
 def versions_of(root: str | Path, name: str) -> list[Path]:

@@ -347,3 +347,15 @@ def test_both_instants_of_a_fall_back_hour_have_their_own_integer() -> None:
     first, second = datetime(2024, 11, 3, 1, 30, tzinfo=zone), datetime(2024, 11, 3, 1, 30, tzinfo=zone, fold=1)
     assert first == second  # what Python says
     assert to_instant(second) - to_instant(first) == 3_600_000_000
+
+
+def test_daily_bars_stamped_at_a_close_are_refused_as_opens(violations_of: Any) -> None:
+    """Taken for opens, each would wait for the next close, and its price would fill orders decided after it."""
+    winter, half_day = at(2024, 1, 2, 21), at(2024, 7, 3, 17)  # 16:00 in New York; 13:00 before a holiday
+    (violation,) = violations_of(clocked, [winter, at(2024, 1, 3, 14, 30), half_day], label="open")
+    assert (violation.code, violation.count, violation.row) == ("E-TS-LABEL", 2, 0)
+    assert "declare bar_label: close" in violation.hint
+
+
+def test_an_open_that_is_the_close_of_the_session_before_is_an_open() -> None:
+    assert closes([at(2024, 1, 2), at(2024, 1, 3)], calendar="24/7", label="open") == [at(2024, 1, 3), at(2024, 1, 4)]
