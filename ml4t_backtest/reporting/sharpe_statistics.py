@@ -122,7 +122,8 @@ def expected_maximum_sharpe_ratio(spread: float, trials: float) -> float:
     if trials <= 1.0:
         return 0.0
     most, further = _NORMAL.inv_cdf(1.0 - 1.0 / trials), _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e))
-    return spread * ((1.0 - _EULER_MASCHERONI) * most + _EULER_MASCHERONI * further)
+    # Of fewer than two trials the formula, made for many, falls below what one alone can be expected to show.
+    return spread * max((1.0 - _EULER_MASCHERONI) * most + _EULER_MASCHERONI * further, 0.0)
 
 
 def deflated_sharpe_ratio(

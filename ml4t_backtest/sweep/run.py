@@ -131,7 +131,7 @@ def run_sweep(
     Raises:
         ConfigError: The sweep or its backtest is wrong; all mistakes at once.
         DataValidationError: The data is; all violations at once.
-        BacktestError: Workers die again and again, or the disk is full.
+        BacktestError: Many trials in a row kill their workers, or the disk is full.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

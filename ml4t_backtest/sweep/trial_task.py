@@ -51,6 +51,17 @@ def run_task_on(data: PreparedData, task: Task) -> list[Row]:
     return run_task(replace(task, data=data))
 
 
+def singly(task: Task) -> list[Task]:
+    """Return a task for each of the trials of one."""
+    return [replace(task, trials=(trial,)) for trial in task.trials]
+
+
+def lost_rows(task: Task) -> list[Row]:
+    """Return the rows of trials that ended with the process they ran in."""
+    death = BacktestError("the process it ran in died: it was killed, ran out of memory, or native code crashed")
+    return [_row(task.sweep, trial, death, 0.0) for trial in task.trials]
+
+
 def _outcomes(task: Task) -> Sequence[BacktestResult | BacktestError]:
     data = task.data.open() if isinstance(task.data, SharedData) else task.data
     try:

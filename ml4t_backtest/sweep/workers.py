@@ -11,11 +11,12 @@ from typing import Any
 
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.sweep.shared_data import SharedData
-from ml4t_backtest.sweep.trial_task import Row, Task, run_task, run_task_on
+from ml4t_backtest.sweep.trial_task import Row, Task, lost_rows, run_task, run_task_on, singly
 
 _THREADS = "POLARS_MAX_THREADS"
-# In a row, without a single task that was finished in between.
-_MOST_LOSSES = 3
+# In a row, without a single task that was finished in between: of executors, and of trials that ran alone.
+_MOST_LOSSES = 2
+_MOST_DEATHS = 20
 
 Rows = list[Row]
 
@@ -31,7 +32,7 @@ def run_in_processes(tasks: Sequence[Task], workers: int) -> Iterator[Rows]:
     A process that dies takes the tasks with it that were not finished: they are given to new ones.
 
     Raises:
-        BacktestError: Processes die again and again without finishing anything.
+        BacktestError: Many trials in a row end with the death of their process, though each of them runs alone.
     """
     yield from run_in_executors(tasks, lambda: _processes(workers))
 
@@ -59,32 +60,52 @@ def run_in(executor: Executor, tasks: Sequence[Task]) -> Iterator[Rows]:
 
 
 def run_in_executors(tasks: Sequence[Task], new_executor: Callable[[], Executor]) -> Iterator[Rows]:
-    """Run tasks in an executor, and what is lost with it in another one; errors as for `run_in_processes`."""
-    left = list(tasks)
-    losses = 0
-    while left:
+    """Run tasks in an executor, and what is lost with it in another one; errors as for `run_in_processes`.
+
+    Trials that were lost ride together no more, so that one that kills its process takes no other one with it for
+    long. What is lost again and again is run alone in the end: if it dies then, it failed by its own fault.
+    """
+    left, losses = list(tasks), 0
+    while sum(len(task.trials) for task in left) > 1 and losses < _MOST_LOSSES:
         unfinished: list[Task] = []
-        with _few_threads(), new_executor() as executor:
-            futures: dict[Future[Rows], Task] = {}
-            for task in left:
-                try:
-                    futures[executor.submit(run_task, task)] = task
-                except BrokenExecutor:
-                    unfinished.append(task)
-            for future in as_completed(futures):
-                try:
-                    rows = future.result()
-                except BrokenExecutor:
-                    unfinished.append(futures[future])
-                    continue
-                losses = 0
+        losses += 1
+        for task, rows in _one_round(left, new_executor):
+            if rows is None:
+                unfinished += singly(task)
+            else:
+                losses = 1
                 yield rows
         left = unfinished
-        losses += bool(left)
-        if losses >= _MOST_LOSSES:
+    yield from _one_at_a_time(left, new_executor)
+
+
+def _one_round(tasks: Sequence[Task], new_executor: Callable[[], Executor]) -> Iterator[tuple[Task, Rows | None]]:
+    """Run tasks in one executor and yield each with its rows, or with None where it was lost with a process."""
+    with _few_threads(), new_executor() as executor:
+        futures: dict[Future[Rows], Task] = {}
+        for task in tasks:
+            try:
+                futures[executor.submit(run_task, task)] = task
+            except BrokenExecutor:
+                yield task, None
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except BrokenExecutor:
+                yield futures[future], None
+
+
+def _one_at_a_time(tasks: Sequence[Task], new_executor: Callable[[], Executor]) -> Iterator[Rows]:
+    """Run each task in an executor of its own; trials of one that dies there have failed."""
+    deaths = 0
+    for number, task in enumerate(tasks, start=1):
+        ((_, rows),) = _one_round([task], new_executor)
+        deaths = deaths + 1 if rows is None else 0
+        yield lost_rows(task) if rows is None else rows
+        if deaths >= _MOST_DEATHS and number < len(tasks):
             raise BacktestError(
-                f"worker processes died {losses} times in a row without finishing a task, {len(left)} are left; is "
-                "there enough memory for so many workers? What was finished is in the ledger"
+                f"{deaths} trials in a row ended with the death of their process, though each ran alone, and "
+                f"{len(tasks) - number} are left; is there enough memory? What was finished is in the ledger"
             )
 
 

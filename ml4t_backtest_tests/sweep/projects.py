@@ -21,6 +21,8 @@ class Above(Strategy):
 
     def on_start(self):
         time.sleep(self.pause)
+        if self.level == 13.0:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.dies_once and not os.path.exists(self.dies_once):
             open(self.dies_once, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)

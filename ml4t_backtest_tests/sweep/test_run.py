@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from ml4t_backtest import run_backtest
-from ml4t_backtest.errors import ConfigError
+from ml4t_backtest.errors import BacktestError, ConfigError
 from ml4t_backtest.sweep.run import run_sweep
+from ml4t_backtest.sweep.shared_data import SharedData
+from ml4t_backtest.sweep.trial import Trial
 from ml4t_backtest.sweep.trial_ledger import COLUMNS, TrialLedger
+from ml4t_backtest.sweep.trial_task import Task
+from ml4t_backtest.sweep.workers import run_in_executors
 from ml4t_backtest_tests.sweep.projects import levels, project, sweep
 
 # What may differ between two runs of the same trials.
@@ -98,6 +104,31 @@ def test_a_worker_that_is_killed_loses_no_trial(tmp_path: Path) -> None:
     # Nothing that was finished before the loss was run twice.
     ledger = TrialLedger(tmp_path / "out" / "sweeps" / "ledger").read()
     assert ledger["trial"].n_unique() == ledger.height == 8
+
+
+def test_a_trial_that_always_kills_its_worker_fails_alone(tmp_path: Path) -> None:
+    """Five trials for two workers ride in pairs: the one that dies takes its neighbour with it only at first."""
+    found = sweep(project(tmp_path), levels(0.2, 0.5, 13.0, 0.8, 1.1))
+    trials = run_sweep(found, output_root=tmp_path / "out", workers=2).trials
+    assert trials.filter(pl.col("status") == "failed")["variant"].to_list() == [2]
+    assert "the process it ran in died" in trials["error"][2]
+    assert trials.filter(pl.col("status") == "completed").height == 4
+
+
+def test_where_every_process_dies_it_is_said_after_twenty_trials(tmp_path: Path) -> None:
+    class Dying(Executor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(BrokenExecutor())
+            return future
+
+    (variant,) = sweep(project(tmp_path), levels(0.2)).variants
+    trials = tuple(Trial(number, variant.parameters, None, None, variant.config, "data") for number in range(25))
+    lost = run_in_executors([Task("levels", SharedData(tmp_path, "data"), trials)], Dying)
+    statuses = [row["status"] for rows in itertools.islice(lost, 20) for row in rows]
+    assert statuses == ["failed"] * 20
+    with pytest.raises(BacktestError, match=r"20 trials in a row .* and 5 are left"):
+        next(lost)
 
 
 def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -48,6 +48,11 @@ def test_trials_are_deflated_by_their_sample_spread_and_their_number() -> None:
     assert round(deflated_sharpe_ratio(PAPER, trials, independent_trials=46), 4) == 0.9505
 
 
+def test_between_one_and_two_independent_trials_nothing_is_made_better() -> None:
+    assert expected_maximum_sharpe_ratio(SPREAD, 1.2) == 0.0
+    assert deflated_sharpe_ratio(PAPER, [0.1, 0.2], independent_trials=1.2) == probabilistic_sharpe_ratio(PAPER)
+
+
 def test_a_single_trial_is_not_deflated() -> None:
     assert deflated_sharpe_ratio(PAPER, [PAPER.sharpe]) == probabilistic_sharpe_ratio(PAPER)
 
