@@ -21,8 +21,8 @@ from ml4t_backtest.pipeline.published_run import published_run
 dg = pytest.importorskip("dagster")
 pytestmark = [pytest.mark.dagster, pytest.mark.skipif(os.name == "nt", reason="forks")]
 # In all 25 here, and 250 in a long run.
-KILLS, LONG_RUN = 22, 200
-STEP_KILLS, LONG_STEPS = 2, 40
+KILLS, LONG_RUN = 23, 200
+STEP_KILLS, LONG_STEPS = 1, 40
 DAEMON_KILLS, LONG_DAEMONS = 1, 10
 PATIENCE = 600.0
 Moment = Callable[[Any, list[Any]], bool]
