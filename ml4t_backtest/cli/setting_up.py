@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ml4t_backtest.scaffold.found import Found
 
 
-class Field(click.ParamType):
+class Field(click.ParamType[str]):
     """A value that a configuration would take, refused with the configuration's own words."""
 
     name = "text"
@@ -26,14 +26,14 @@ class Field(click.ParamType):
         """`kind` is the name of a type of `config.fields`."""
         self._kind = kind
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the value, or fail with what is allowed."""
         from pydantic import TypeAdapter, ValidationError
 
         from ml4t_backtest.config import fields
 
         try:
-            return TypeAdapter(getattr(fields, self._kind)).validate_python(value)
+            return str(TypeAdapter(getattr(fields, self._kind)).validate_python(value))
         except ValidationError as error:
             self.fail(f"{value!r} {error.errors()[0]['msg']}", param, ctx)
 
