@@ -47,7 +47,7 @@ __all__ = [
     "RawKind",
     "Tables",
     "check_determinism",
-    "data_notes",
+    "dataset_notes",
     "dataset_at_hand",
     "declared_ends",
     "engine_of",
@@ -133,7 +133,7 @@ def run_prepared(
         result = engine.run()
     except StrategyError as error:
         raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
-    notes = [*result.facts["notes"], *data_notes(config.dataset)]
+    notes = [*result.facts["notes"], *dataset_notes(config.dataset)]
     return replace(result, facts={**result.facts, "notes": notes})
 
 
@@ -274,7 +274,7 @@ def _account(execution: ExecutionSection) -> Account | None:
     return None if own else execution.account
 
 
-def data_notes(dataset: DatasetConfig) -> list[str]:
+def dataset_notes(dataset: DatasetConfig) -> list[str]:
     """Return what a user should know about when a data set's bars and signals are known, as it is declared."""
     return [*_timing_notes(dataset), *zone_notes(dataset)]
 

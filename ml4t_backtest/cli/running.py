@@ -60,7 +60,7 @@ def validate(config: str, output_root: Path) -> None:
     """
     from ml4t_backtest.config.components import build_components
     from ml4t_backtest.config.loader import load_config
-    from ml4t_backtest.runner import data_notes, dataset_at_hand, feed_of
+    from ml4t_backtest.runner import dataset_at_hand, dataset_notes, feed_of
 
     loaded = load_config(config)
     build_components(loaded)
@@ -68,7 +68,7 @@ def validate(config: str, output_root: Path) -> None:
         found = feed_of(loaded, prepared).data_quality
         click.echo(f"{loaded.name}: configuration and data are fine; {_described(prepared)}, every row checked")
     _show_findings(found)
-    for note in data_notes(loaded.dataset):
+    for note in dataset_notes(loaded.dataset):
         click.echo(f"note    {note}")
 
 

@@ -26,14 +26,14 @@ class Field(click.ParamType[Any]):
         """`kind` is the name of a type of `config.fields`."""
         self._kind = kind
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the value, or fail with what is allowed."""
         from pydantic import TypeAdapter, ValidationError
 
         from ml4t_backtest.config import fields
 
         try:
-            return TypeAdapter(getattr(fields, self._kind)).validate_python(value)
+            return str(TypeAdapter(getattr(fields, self._kind)).validate_python(value))
         except ValidationError as error:
             self.fail(f"{value!r} {error.errors()[0]['msg']}", param, ctx)
 

@@ -64,9 +64,14 @@ def chart(name: str, meaning: str, *, tall: bool = False, own_height: bool = Fal
 def card(label: str, value: str, more: str = "") -> str:
     """Return one of the figures one looks at first; plain texts."""
     return (
-        f'<div class="card"><span>{escape(label)}</span><strong>{escape(value)}</strong>'
-        f"<small>{escape(more)}</small></div>"
+        f'<div class="card"><span>{escape(label)}</span><strong>{_unbroken(value)}</strong>'
+        f"<small>{_unbroken(more)}</small></div>"
     )
+
+
+def _unbroken(text: str) -> str:
+    """Return a text as HTML in which no line begins with a percent sign."""
+    return escape(text).replace(" %", "&nbsp;%")
 
 
 def _json_for_script(value: object) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from ml4t_backtest.reporting.benchmark import benchmark_metrics, relative_metrics
 from ml4t_backtest.reporting.curves import monthly_returns, session_labels, worst_drawdowns
 from ml4t_backtest.reporting.formats import MISSING, Number, count, money, percent, plain, ratio, shares
+from ml4t_backtest.reporting.page import card
 from ml4t_backtest.reporting.result import BacktestResult
 from ml4t_backtest.reporting.summary import data_notes, figure_rows
 
@@ -56,10 +57,7 @@ def cards(result: BacktestResult, benchmark_figures: Mapping[str, Number]) -> st
         ("Trades", count(metrics["num_trades"]), f"hit rate {percent(metrics['hit_rate'])}"),
         ("Total costs", money(metrics["total_costs"]), _cost_rate(metrics)),
     ]
-    return "".join(
-        f'<div class="card"><span>{label}</span><strong>{value}</strong><small>{more}</small></div>'
-        for label, value, more in shown
-    )
+    return "".join(card(label, value, more) for label, value, more in shown)
 
 
 def figures_table(result: BacktestResult, capacity: float | None = None) -> str:

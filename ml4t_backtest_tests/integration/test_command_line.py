@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from ml4t_backtest.cli import main
+
+HOLD = "import ml4t_backtest\n\nclass Hold(ml4t_backtest.Strategy):\n    def on_market_data(self, event): pass\n"
 
 
 @pytest.fixture
@@ -77,3 +81,42 @@ def test_a_run_name_cannot_leave_its_folder(runner: CliRunner, name: str) -> Non
     ran = runner.invoke(main, ["report", name])
     assert ran.exit_code == 2
     assert "Traceback" not in ran.output
+
+
+def test_files_under_the_folder_one_stands_in_are_named_from_there(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "hold.py").write_text(HOLD, encoding="utf-8")
+    text = "data: {source: {adjustment: none, prices: {path: data/absent.parquet}}}\n"
+    strategy = "strategy: {path: hold.py:Hold}\n"
+    (tmp_path / "mine.yaml").write_text(text + strategy, encoding="utf-8")
+    ran = runner.invoke(main, ["run", "mine"])
+    assert ran.exit_code == 2
+    assert "first: file data/absent.parquet\n" in ran.output
+    elsewhere = f"/elsewhere{tmp_path}/absent.parquet"  # holds the folder's path, and does not lie under it
+    (tmp_path / "mine.yaml").write_text(text.replace("data/absent.parquet", elsewhere) + strategy, encoding="utf-8")
+    assert f"first: file {elsewhere}\n" in runner.invoke(main, ["run", "mine"]).output
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(runner: CliRunner, tmp_path: Path) -> None:
+    text = "data: {dataset: us_tech_daily}\nbacktest: {start: 2012-06-01, end: 2012-06-29}\n"
+    strategy = "strategy: {path: ml4t_backtest.strategy.library.PredictionThreshold}\n"
+    (tmp_path / "mine.yaml").write_text(text + strategy, encoding="utf-8")
+    assert runner.invoke(main, ["run", "mine"]).exit_code == 0
+    for command in ("report", "reproduce"):
+        ran = runner.invoke(main, [command, "mien"])
+        assert ran.exit_code == 2
+        assert "There are: mine" in ran.output
+
+
+def test_validate_tells_that_times_without_a_zone_were_read_as_utc(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "hold.py").write_text(HOLD, encoding="utf-8")
+    days = [datetime(2024, 1, day, 16) for day in (2, 3, 4)]
+    prices = {name: [10.0] * 3 for name in ("open", "high", "low", "close")}
+    frame = pl.DataFrame({"timestamp": days, "symbol": "A", **prices, "volume": 100})
+    frame.write_parquet(tmp_path / "p.parquet")
+    text = "data: {source: {adjustment: none, timezone: ZONE, prices: {path: p.parquet}}}\n"
+    strategy = "strategy: {path: hold.py:Hold}\n"
+    for zone, told in (("UTC", True), ("America/New_York", False)):
+        (tmp_path / "mine.yaml").write_text(text.replace("ZONE", zone) + strategy, encoding="utf-8")
+        ran = runner.invoke(main, ["validate", "mine"])
+        assert ran.exit_code == 0, ran.output
+        assert ("carry no zone and were read as UTC" in ran.output) == told

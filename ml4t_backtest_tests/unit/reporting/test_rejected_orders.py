@@ -69,3 +69,11 @@ def test_a_result_is_told_with_what_is_open_and_what_was_rejected(result: Backte
     assert repr(result) == "BacktestResult(1 trades, 2 fills, 2 rejected orders, final equity 1,000.00)"
     held = run({"A": [10, 10]}, {0: lambda s: s.buy("A", 1)})
     assert repr(held) == "BacktestResult(0 trades and 1 open, 1 fills, final equity 1,000.00)"
+
+
+def test_a_position_that_ended_in_two_parts_is_told_as_one_trade() -> None:
+    parts = run(
+        {"A": [10, 10, 10, 10]}, {0: lambda s: s.buy("A", 2), 1: lambda s: s.sell("A", 1), 2: lambda s: s.sell("A", 1)}
+    )
+    assert parts.trades.height == 2
+    assert repr(parts) == "BacktestResult(1 trades, 3 fills, final equity 1,000.00)"

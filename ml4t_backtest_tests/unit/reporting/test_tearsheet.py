@@ -22,6 +22,7 @@ from ml4t_backtest.errors import ConfigError
 from ml4t_backtest.reporting import charts, curves
 from ml4t_backtest.reporting.benchmark import benchmark_metrics
 from ml4t_backtest.reporting.result import BacktestResult
+from ml4t_backtest.reporting.sections import cards
 from ml4t_backtest.reporting.tearsheet import equity_svg, render_report, summary_rows
 
 EVIL = "</script><script>alert(1)</script>"
@@ -373,3 +374,9 @@ def test_plotly_objects_are_never_imported() -> None:
         "sys.exit('plotly.graph_objects' in sys.modules or 'pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_line_of_a_card_begins_with_a_percent_sign() -> None:
+    shown = cards(USUAL, {"total_return": 0.05})
+    assert "<strong>21.00&nbsp;%</strong><small>benchmark 5.00&nbsp;%</small>" in shown
+    assert " %" not in shown
