@@ -1,6 +1,7 @@
 """Prepared data that workers share: Arrow files that each maps into its memory, so that it is decoded once for all.
 
-A folder is named after the content it holds and appears whole or not at all.
+A folder is named after the content it holds and appears whole or not at all. It is a copy, uncompressed, that can be
+made again: what no sweep has asked for in a week is removed by the next one that shares anything.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -23,6 +26,8 @@ from ml4t_backtest.data.store.version_files import sync
 from ml4t_backtest.errors import BacktestError
 
 _NAMES = "names.json"
+# Longer than any sweep runs: workers that are started late open the folder late.
+_KEPT_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,19 @@ def share(prepared: Prepared, root: str | Path) -> SharedData:
             shutil.rmtree(staging, ignore_errors=True)
             if not target.is_dir():  # Else somebody else was quicker: it is the same data.
                 raise BacktestError(f"{target}: data for the workers cannot be written: {error}") from error
+    with suppress(OSError):  # Somebody else's folder on a shared file system: its age is theirs to renew.
+        os.utime(target)
+    _remove_unused(Path(root))
     return SharedData(target.absolute(), prepared.content_hash)
+
+
+def _remove_unused(root: Path) -> None:
+    """Remove what nobody has asked for in a long time, and what killed sweeps left half-written."""
+    old = time.time() - _KEPT_SECONDS
+    for folder in root.iterdir():
+        with suppress(FileNotFoundError):
+            if folder.stat().st_mtime < old:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(prepared: Prepared, folder: Path) -> None:

@@ -76,9 +76,9 @@ def test_both_modes_run_as_measured_processes_and_agree(tmp_path: Path, monkeypa
     monkeypatch.setattr(works, "DATA", tmp_path)
     work = Work("small", 10, date(2023, 1, 3), 80)
     engines = [ENGINES["ours"], ENGINES["ours-symbol"]]
-    for _, found in compare(work, ["0.1"], engines, rounds=1, whole=1):
-        assert disagreements(found) == []
-        # 10 symbols x 80 sessions, one order in ten bars.
-        assert abs((found[0].fills or 0) - 80) <= 1
-        assert all(each.whole[0]["peak_mb"] > 50.0 and each.whole[0]["cpu"] > 0.0 for each in found)
-        assert len(table(found)) == 1 + 2 + 2
+    ((_, found),) = compare(work, ["0.1"], engines, rounds=1, whole=1)
+    assert disagreements(found) == []
+    # 10 symbols x 80 sessions, one order in ten bars.
+    assert abs((found[0].fills or 0) - 80) <= 1
+    assert all(each.whole[0]["peak_mb"] > 50.0 and each.whole[0]["cpu"] > 0.0 for each in found)
+    assert len(table(found)) == 1 + 2 + 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import subprocess
 import sys
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -188,6 +190,20 @@ def test_another_future_changes_neither_earlier_choices_nor_earlier_tests(tmp_pa
     chosen_third = (pl.col("fold") == "walk_03") & pl.col("is_chosen")
     assert after.scores.filter(chosen_third)["variant"].equals(before.scores.filter(chosen_third)["variant"])
     assert not after.scores.equals(before.scores)  # the other future was seen where it may be
+
+
+def test_shared_data_that_nobody_asked_for_in_a_week_is_removed(tmp_path: Path) -> None:
+    configs, out = project(tmp_path), tmp_path / "out"
+    run_sweep(sweep(configs, levels(0.2)), output_root=out)
+    (mine,) = (out / "sweeps" / "shared").iterdir()
+    unused, killed, recent = (mine.parent / name for name in ("0" * 32, "staging-dead", "f" * 32))
+    for folder in (unused, killed, recent):
+        folder.mkdir()
+        (folder / "asset_data.arrow").write_bytes(b"x")
+    for folder in (mine, unused, killed):
+        os.utime(folder, (time.time() - 8 * 86_400,) * 2)
+    run_sweep(sweep(configs, levels(0.5)), output_root=out)
+    assert sorted(mine.parent.iterdir()) == sorted([mine, recent])
 
 
 def test_workers_must_be_at_least_one(tmp_path: Path) -> None:
