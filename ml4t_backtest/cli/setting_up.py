@@ -133,7 +133,7 @@ def _asked(told: dict[str, Any], bars: Found, known: Found | None, market: Found
         raise ConfigError("\n".join(question.unanswered() for question in questions))
     for question in questions:
         answers = click.Choice(list(question.choices)) if question.choices else _ZONE
-        told[question.option] = click.prompt(question.asked(), type=answers)
+        told[question.option] = click.prompt(question.asked(), type=answers, show_choices=False, prompt_suffix="> ")
     return {**told, "timezone": told["timezone"] or "UTC"}
 
 

@@ -38,8 +38,9 @@ class Question(NamedTuple):
     choices: Mapping[str, str]
 
     def asked(self) -> str:
-        """Return the question with what each answer means."""
-        return f"{self.text}? {'; '.join(self._explained())}" if self.choices else self.text
+        """Return the question, under it what each answer means, and where to write it."""
+        meant = [f"  {choice:<14}{meaning}" for choice, meaning in self.choices.items()]
+        return "\n".join([f"{self.text}?", *meant, ""])
 
     def unanswered(self) -> str:
         """Return what to do where nobody can be asked."""

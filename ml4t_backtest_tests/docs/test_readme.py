@@ -38,3 +38,10 @@ def test_every_command_of_the_readme_is_known() -> None:
         [sys.executable, "-m", "ml4t_backtest.cli", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert commands <= set(re.findall(r"^  ([a-z]+)", known, re.MULTILINE))
+
+
+def test_each_thing_the_table_says_this_has_leads_to_what_shows_it() -> None:
+    rows = [line for line in README.splitlines() if line.startswith("| ") and line.count("|") == 8]
+    own = [line.split("|")[-2].strip() for line in rows[1:]]
+    assert len(own) >= 12
+    assert [cell for cell in own if cell != "○" and not re.fullmatch(r"\[[●◐]\]\([^)]+\)", cell)] == []

@@ -174,7 +174,7 @@ def test_predictions_without_a_number_are_said(files: Path) -> None:
 
 def test_a_person_is_asked(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["session", "total_return"])
-    monkeypatch.setattr(click, "prompt", lambda question, type: next(answers))
+    monkeypatch.setattr(click, "prompt", lambda question, **_: next(answers))
     monkeypatch.setattr(setting_up, "_is_a_person", lambda: True)
     assert new(files).exit_code == 0
     assert "adjustment: total_return" in (files / "out/first.yaml").read_text(encoding="utf-8")
