@@ -99,7 +99,7 @@ def prepare(dataset: str, output_root: Path) -> None:
     help="Your function from data to signals (also file.py:function beside CONFIG): it is computed again on data "
     "with another future.",
 )
-@click.option("--cuts", default=12, show_default=True, help="At how many moments past and future are parted.")
+@click.option("--cuts", default=12, show_default=True, help="At how many moments past and future are parted, at most.")
 def check_lookahead(config: str, signals: str | None, cuts: int) -> None:
     """Find out whether anything in CONFIG, or in its data, knows the future. Exit code 3 says that something does.
 
