@@ -5,6 +5,7 @@ Numbers and words are left to the checks of their own ranges and choices, which 
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ def _checking(function: Callable[P, R], own: frozenset[str]) -> Callable[P, R]:
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        _require_known(function, kwargs, signature)
         given = signature.bind_partial(*args, **kwargs).arguments
         wrong = [
             f"{name} must be {_described(hint)}, got {repr(value)[:_SHOWN]}"
@@ -57,6 +59,19 @@ def _checking(function: Callable[P, R], own: frozenset[str]) -> Callable[P, R]:
         return function(*args, **kwargs)
 
     return checked
+
+
+def _require_known(function: Callable[..., Any], named: Iterable[str], signature: inspect.Signature) -> None:
+    """Refuse a name that no parameter has, as Python does, and say which one may be meant."""
+    parameters = signature.parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in named:
+        if name not in parameters:
+            near = difflib.get_close_matches(name, list(parameters), n=3, cutoff=0.5)
+            asked = function.__qualname__.removesuffix(".__init__")
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise TypeError(f"{asked}() takes no argument {name!r}{hint}")
 
 
 @cache
