@@ -23,6 +23,7 @@ from ml4t_backtest.dataset_stages import (
     RAW_KINDS,
     RawKind,
     Tables,
+    clock_of,
     dataset_at_hand,
     declared_ends,
     prepare_dataset,
@@ -133,7 +134,7 @@ def run_prepared(
         result = engine.run()
     except StrategyError as error:
         raise StrategyError(f"run {config.name!r}: {error}") from error.__cause__
-    notes = [*result.facts["notes"], *dataset_notes(config.dataset)]
+    notes = [*result.facts["notes"], *dataset_notes(config.dataset), *_late_notes(result, config.dataset)]
     return replace(result, facts={**result.facts, "notes": notes})
 
 
@@ -277,6 +278,22 @@ def _account(execution: ExecutionSection) -> Account | None:
 def dataset_notes(dataset: DatasetConfig) -> list[str]:
     """Return what a user should know about when a data set's bars and signals are known, as it is declared."""
     return [*_timing_notes(dataset), *zone_notes(dataset)]
+
+
+def _late_notes(result: BacktestResult, dataset: DatasetConfig) -> list[str]:
+    """Return that a symbol was traded after its declared end, where its bars go on and somebody did."""
+    ends = declared_ends(dataset)
+    settled = result.trades.filter(pl.col("exit_reason") == "delisted")
+    if ends is None or settled.is_empty():
+        return []
+    clock = clock_of(dataset)
+    session = clock.sessions_around(settled["entry_timestamp"]).session_at(settled["entry_timestamp"])["session"]
+    late = settled.with_columns(session).join(ends, on="symbol").filter(pl.col("session") > pl.col("date"))
+    return [
+        f"{symbol} has bars after its declared end on {day}: what was bought there was settled at {price:g} on the "
+        "same day; correct the end, or leave the later bars out"
+        for symbol, day, price in late.select("symbol", "date", "price").unique(maintain_order=True).rows()
+    ]
 
 
 def _timing_notes(dataset: DatasetConfig) -> list[str]:

@@ -71,6 +71,19 @@ def test_without_a_declared_end_the_last_close_holds_after_the_configured_sessio
     assert exits(run_backtest(written(folder, "delistings: null"))) == [("B", closes(5), 20.0, 0.0)]
 
 
+def test_what_is_bought_after_the_end_is_told(folder: Path) -> None:
+    """B ends on its second day, its bars go on for one: bought at 20, settled at 4.5 again on that day."""
+    early = run_backtest(written(folder, INLINE.replace("2024-01-04", "2024-01-03")))
+    assert exits(early) == [("B", closes(1), 4.5, -155.0), ("B", closes(2), 4.5, -155.0)]
+    told = [note for note in early.facts["notes"] if "declared end" in note]
+    assert told == [
+        "B has bars after its declared end on 2024-01-03: what was bought there was settled at 4.5 on the same day; "
+        "correct the end, or leave the later bars out"
+    ]
+    at_its_end = run_backtest(written(folder, INLINE))
+    assert not [note for note in at_its_end.facts["notes"] if "declared end" in note]
+
+
 def test_an_end_without_value_loses_everything(folder: Path) -> None:
     result = run_backtest(written(folder, INLINE.replace("4.5", "0")))
     assert exits(result) == [("B", closes(2), 0.0, -200.0)]
