@@ -241,7 +241,9 @@ def current_version(root: str | Path, name: str) -> Path:
 
 def _also_there(root: str | Path) -> str:
     """Return the first names that are published in a folder of this machine, as the end of a sentence."""
-    there = [] if is_remote(root) else [name for name in names_in(root) if is_published(root, name)]
+    # A folder that may not be looked into is passed over.
+    pointers = [] if is_remote(root) else sorted(Path(root).glob(f"*/{POINTER}"))
+    there = [pointer.parent.name for pointer in pointers]
     more = ", ..." if len(there) > _NAMED_AT_MOST else ""
     return f". There are: {', '.join(there[:_NAMED_AT_MOST])}{more}" if there else ""
 

@@ -208,6 +208,16 @@ def test_nothing_published_is_said_so(tmp_path: Path) -> None:
         current_version(tmp_path, "d")
 
 
+def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
+    """Whatever else lies there, of whatever name, is passed over."""
+    for name in (".hidden", "no data set", "con"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("")
+    publish(tmp_path, "mine", one(), kind="test")
+    with pytest.raises(CorruptDatasetError, match=r"materialize or run it first\. There are: mine$"):
+        current_version(tmp_path, "d")
+
+
 @pytest.mark.parametrize("position", [0, 4, 40, -5, -40])
 def test_one_flipped_bit_is_found(position: int, version: Path) -> None:
     content = bytearray((version / "x.parquet").read_bytes())
