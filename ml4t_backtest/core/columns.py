@@ -166,7 +166,7 @@ def every_rule_holds(schema: pa.DataFrameSchema) -> pl.Expr:
     rules = [pl.col(name).is_not_null() for name, each in schema.columns.items() if not each.nullable]
     rules += [check.statistics["holds"](pl.col(name)) for name, each in schema.columns.items() for check in each.checks]
     rules += [check.statistics["holds"] for check in schema.checks]
-    return pl.all_horizontal(holds.fill_null(True) for holds in rules).all()
+    return pl.all_horizontal(pl.lit(True), *(holds.fill_null(True) for holds in rules)).all()
 
 
 def finite_rules(family: str, hint: str) -> list[pa.Check]:
