@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.test_utils import create_run_for_test
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
 MODULE = "dagster_project.definitions"
 _UNFINISHED = (
@@ -34,7 +36,6 @@ class Desk:
         from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
         from dagster._core.utils import make_new_backfill_id
         from dagster._daemon.backfill import execute_backfill_iteration
-        from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 
         repository = self._repository()
         asked = PartitionBackfill(
@@ -49,28 +50,27 @@ class Desk:
         )
         self.instance.add_backfill(asked)
         list(execute_backfill_iteration(self._workspace, logging.getLogger("backfill")))
-        queue, until = QueuedRunCoordinatorDaemon(interval_seconds=1), time.monotonic() + seconds
+        until = time.monotonic() + seconds
         wanted = dg.RunsFilter(tags={"dagster/backfill": asked.backfill_id})
         while True:
-            list(queue.run_iteration(self._workspace))
+            self.launch_what_may()
             runs = self.instance.get_runs(wanted)
             if len(runs) == len(partitions) and not any(run.status in _UNFINISHED for run in runs):
                 return sorted(runs, key=lambda run: run.tags["dagster/partition"])
             assert time.monotonic() < until, [(run.tags["dagster/partition"], run.status) for run in runs]
             time.sleep(0.2)
 
+    def queued(self, job: str, partition: str) -> dg.DagsterRun:
+        """Put a run into the queue."""
+        return self._made(job, partition, dg.DagsterRunStatus.QUEUED)
+
+    def launch_what_may(self) -> None:
+        """Have the daemon look at the queue once."""
+        list(QueuedRunCoordinatorDaemon(interval_seconds=1).run_iteration(self._workspace))
+
     def killed(self, job: str, partition: str) -> dg.DagsterRun:
         """Put a run into the history whose process began and is gone."""
-        from dagster._core.test_utils import create_run_for_test
-
-        found = self._job(job)
-        run = create_run_for_test(
-            self.instance,
-            job_name=job,
-            remote_job_origin=found.get_remote_origin(),
-            job_code_origin=found.get_python_origin(),
-            tags={**found.tags, "dagster/partition": partition},
-        )
+        run = self._made(job, partition, dg.DagsterRunStatus.NOT_STARTED)
         self.began_and_gone(run)
         return run
 
@@ -94,12 +94,20 @@ class Desk:
         events = [entry.dagster_event for entry in self.instance.all_logs(run.run_id)]
         return "\n".join(str(event.event_specific_data) for event in events if event is not None and event.is_failure)
 
+    def _made(self, job: str, partition: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+        found = self._repository().get_full_job(job)
+        return create_run_for_test(
+            self.instance,
+            job_name=job,
+            status=status,
+            remote_job_origin=found.get_remote_origin(),
+            job_code_origin=found.get_python_origin(),
+            tags={**found.tags, "dagster/partition": partition},
+        )
+
     def _repository(self) -> Any:
         location = self._workspace.create_request_context().get_code_location(MODULE)
         return next(iter(location.get_repositories().values()))
-
-    def _job(self, name: str) -> Any:
-        return self._repository().get_full_job(name)
 
 
 @contextmanager
