@@ -48,8 +48,8 @@ __all__ = [
     "RawKind",
     "Tables",
     "check_determinism",
-    "dataset_notes",
     "dataset_at_hand",
+    "dataset_notes",
     "declared_ends",
     "engine_of",
     "feed_of",
@@ -282,9 +282,9 @@ def dataset_notes(dataset: DatasetConfig) -> list[str]:
 
 def _late_notes(result: BacktestResult, dataset: DatasetConfig) -> list[str]:
     """Return that a symbol was traded after its declared end, where its bars go on and somebody did."""
-    ends = declared_ends(dataset)
     settled = result.trades.filter(pl.col("exit_reason") == "delisted")
-    if ends is None or settled.is_empty():
+    ends = None if settled.is_empty() else declared_ends(dataset)
+    if ends is None:
         return []
     clock = clock_of(dataset)
     session = clock.sessions_around(settled["entry_timestamp"]).session_at(settled["entry_timestamp"])["session"]

@@ -160,7 +160,7 @@ def declared_ends(dataset: DatasetConfig) -> pl.DataFrame | None:
     schema = schemas.delistings_schema()
     if isinstance(declared, DelistingSource):
         file = dataset.resolve(declared.path)
-        ends = load_delistings(file, columns={str(ours): theirs for ours, theirs in declared.columns.items()})
+        ends = load_delistings(file, columns=columns_of(declared.columns))
         validate(ends, schema, file=file, allow_empty=True)
         return ends
     rows = [each.model_dump() for each in declared]

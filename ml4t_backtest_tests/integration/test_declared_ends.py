@@ -80,8 +80,13 @@ def test_what_is_bought_after_the_end_is_told(folder: Path) -> None:
         "B has bars after its declared end on 2024-01-03: what was bought there was settled at 4.5 on the same day; "
         "correct the end, or leave the later bars out"
     ]
-    at_its_end = run_backtest(written(folder, INLINE))
-    assert not [note for note in at_its_end.facts["notes"] if "declared end" in note]
+
+
+def test_what_is_bought_on_the_last_day_itself_is_no_reason_to_tell(folder: Path) -> None:
+    bars({"A": [10] * 8, "B": [20, 20]}).write_parquet(folder / "prices.parquet")
+    result = run_backtest(written(folder, INLINE.replace("2024-01-04", "2024-01-03")))
+    assert exits(result) == [("B", closes(1), 4.5, -155.0)]
+    assert not [note for note in result.facts["notes"] if "declared end" in note]
 
 
 def test_an_end_without_value_loses_everything(folder: Path) -> None:
