@@ -55,7 +55,9 @@ class RunRecords:
         self._states = StateRecorder(initial_capital, state_frequency)
         self._tracker = TradeTracker(market.symbols)
         self._seen = SeenRows(signals, indicators, context_columns)
-        self._fills = [no_fills()]
+        self._fills = [records.fills_frame(no_fills(), market.symbols)]
+        # Of each fill the row it was decided on, counted over the run.
+        self._decision_rows = [no_fills().decision_row]
         self._flows: list[CashFlow] = []
         self._orders = [records.orders_frame([], no_fills(), market.symbols)]
 
@@ -80,7 +82,8 @@ class RunRecords:
         self._orders.append(records.orders_frame(ended, fills, self._market.symbols))
         self._tracker.read(chunk, entries, fills)
         self._seen.keep(chunk, decision_rows, fills)
-        self._fills.append(fills)
+        self._fills.append(records.fills_frame(fills, self._market.symbols))
+        self._decision_rows.append(fills.decision_row)
         self._flows += [entry for entry in entries if isinstance(entry, CashFlow)]
         if begin.first_slice < chunk.num_slices:
             traded = chunk.tail(begin.first_slice)
@@ -99,7 +102,7 @@ class RunRecords:
         states, daily = self._states.frames(self._context_columns)
         return {
             "trades": self._seen.complete(self._tracker.frame(marks, timestamp), symbols),
-            "fills": pl.concat(records.fills_frame(fills, symbols) for fills in self._fills),
+            "fills": pl.concat(self._fills),
             "orders": pl.concat(self._orders).sort("order_id"),
             "cash_flows": records.cash_flows_frame(self._flows, symbols),
             "portfolio_states": states,
@@ -108,10 +111,8 @@ class RunRecords:
 
     def median_lag_hours(self) -> float | None:
         """Return the median time from the newest signal a decision saw to its fill; None where there is none."""
-        rows, filled = (
-            np.concatenate([getattr(fills, name) for fills in self._fills]) for name in ("decision_row", "instant")
-        )
-        return self._seen.median_lag_hours(rows, filled)
+        filled = pl.concat(fills["fill_instant"] for fills in self._fills)
+        return self._seen.median_lag_hours(np.concatenate(self._decision_rows), filled)
 
     def _paths(self, begin: Standing, entries: Sequence[JournalEntry], fills: FillTable) -> Paths:
         """Return how the holdings of a chunk went."""

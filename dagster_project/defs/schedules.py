@@ -20,13 +20,14 @@ from dagster_project.defs.resources import shelf
 from dagster_project.partitions import CONFIGS, DATASETS, SWEEPS, configs_on
 from ml4t_backtest.errors import BacktestError
 from ml4t_backtest.pipeline.changed_work import came_or_went, changed_work, is_up_to_date
-from ml4t_backtest.pipeline.due import last_closed_session
+from ml4t_backtest.pipeline.due import last_closed_session, sources_now
 from ml4t_backtest.pipeline.notify import Notice, notifier
 from ml4t_backtest.pipeline.partition_names import dataset_of
 from ml4t_backtest.pipeline.serving import AUTOMATION_VARIABLE, reload_definitions
 
 PARTITION_TAG = "dagster/partition"
 SESSION_TAG = "ml4t/session"
+SOURCES_TAG = "ml4t/sources"
 _KEEP_RUNS_DAYS = int(os.environ.get("ML4T_KEEP_RUNS_DAYS", "90"))
 _ON = os.environ.get(AUTOMATION_VARIABLE) == "on"
 _SCHEDULE = dg.DefaultScheduleStatus.RUNNING if _ON else dg.DefaultScheduleStatus.STOPPED
@@ -36,19 +37,24 @@ Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 @dg.schedule(job=prepare_data, cron_schedule="*/15 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
 def daily_refresh(context: dg.ScheduleEvaluationContext) -> Requests:
-    """Prepare each data set once per session, half an hour after its exchange closed; a missed tick is made up for."""
+    """Prepare each data set half an hour after its exchange closed, and again where its files came late.
+
+    A missed tick is made up for. What was asked for is in the tags: the session that closed, and what the files were.
+    """
     waiting = []
     for name in DATASETS.get_partition_keys():
         try:
-            session = last_closed_session(dataset_of(name).calendar, context.scheduled_execution_time.astimezone(UTC))
+            dataset = dataset_of(name)
+            session = last_closed_session(dataset.calendar, context.scheduled_execution_time.astimezone(UTC))
         except BacktestError as error:
             waiting.append(f"{name}: {error}")
             continue
-        tags = {"ml4t/dataset": name, SESSION_TAG: str(session)}
+        sources = sources_now(dataset)
+        tags = {"ml4t/dataset": name, SESSION_TAG: str(session), SOURCES_TAG: sources}
         if session is None or context.instance.get_runs_count(dg.RunsFilter(tags=tags)):
-            waiting.append(f"{name}: no session ended since {session}")
+            waiting.append(f"{name}: no session ended since {session}, and no file is another")
         else:
-            yield dg.RunRequest(run_key=f"{name}-{session}", partition_key=name, tags=tags)
+            yield dg.RunRequest(run_key=f"{name}-{session}-{sources}", partition_key=name, tags=tags)
     if len(waiting) == len(DATASETS.get_partition_keys()):
         yield dg.SkipReason("; ".join(waiting))
 

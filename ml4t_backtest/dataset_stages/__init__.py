@@ -16,6 +16,7 @@ from ml4t_backtest.dataset_stages.files import (
     prepare_dataset,
     prepared_dataset,
     read_dataset,
+    stamps_of,
 )
 from ml4t_backtest.dataset_stages.tables import Tables, prepare_validated, raw_tables, validated_tables
 
@@ -35,6 +36,7 @@ __all__ = [
     "raw_tables",
     "read_dataset",
     "source_paths",
+    "stamps_of",
     "validated_tables",
     "zone_notes",
 ]

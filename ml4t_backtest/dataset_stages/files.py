@@ -30,7 +30,7 @@ from ml4t_backtest.data.prepared import (
     open_prepared,
     publish_prepared,
 )
-from ml4t_backtest.data.provenance import code_hash, source_hash, source_stamps
+from ml4t_backtest.data.provenance import Stamp, code_hash, source_hash, source_stamps
 from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.safe_path import safe_path
 from ml4t_backtest.data.scratch import Progress, Workplace
@@ -79,14 +79,14 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
         DataValidationError: A source or the outcome breaks a rule of its schema; nothing is published.
         CorruptDatasetError: A source cannot be read, or changed while it was read.
     """
-    outputs, stamps, inputs = _outputs(dataset, root), _stamps(dataset), dataset_inputs(dataset)
+    outputs, stamps, inputs = _outputs(dataset, root), stamps_of(dataset), dataset_inputs(dataset)
     found = None if inputs is None else find_prepared(*outputs, inputs)
     if found is not None:
         return found
     # Where what a killed run left behind is swept.
     with Workplace(on_this_machine(outputs[0]), on_progress=on_progress) as workplace:
         tables = read_dataset(dataset, workplace)
-        if stamps != _stamps(dataset):
+        if stamps != stamps_of(dataset):
             raise CorruptDatasetError(f"a source of data set {dataset.name!r} changed while it was read: start again")
         unapplied = tables.corporate_actions if dataset.adjustment == "none" else None
         inspector = Inspector.at_level("standard", dataset.calendar, corporate_actions=unapplied)
@@ -98,6 +98,15 @@ def prepared_dataset(dataset: DatasetConfig, root: str | Path, *, on_progress: P
         by_month = made.height > workplace.rows_at_once
         publish_prepared(made, *outputs, inputs=made_from, facts=facts, by_month=by_month)
     return open_prepared(*outputs)
+
+
+def stamps_of(dataset: DatasetConfig) -> dict[str, list[Stamp]]:
+    """Return what changes when a file of the sources does, by the names of the tables.
+
+    Raises:
+        DataValidationError: There is no such file.
+    """
+    return {name: source_stamps(path) for name, path in all_source_paths(dataset).items()}
 
 
 @contextmanager
@@ -197,10 +206,6 @@ def _collecting(found: list[Violation]) -> Iterator[None]:
         yield
     except DataValidationError as error:
         found += error.violations
-
-
-def _stamps(dataset: DatasetConfig) -> dict[str, object]:
-    return {name: source_stamps(path) for name, path in all_source_paths(dataset).items()}
 
 
 def _made_by(dataset: DatasetConfig) -> dict[str, str]:

@@ -6,33 +6,58 @@ An account is one frozen dataclass and its own config section, like a cost model
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What would be after fills that have not happened.
+class Exposure(NamedTuple):
+    """What would be held after fills that have not happened: what fills at its raw price, the rest at its last one.
 
     Attributes:
-        cash: Cash, account currency.
-        equity: Equity, what fills valued at its raw price, the rest at the open or the last price.
-        gross: Sum of |quantity x price|, valued likewise.
-        net: Sum of quantity x price.
+        net: Sum of quantity x price, account currency.
+        gross: Sum of |quantity x price|.
         largest: Greatest |quantity x price| among what fills.
         num_positions: Symbols held.
     """
 
-    cash: float
-    equity: float
-    gross: float
     net: float
+    gross: float
     largest: float
     num_positions: int
+
+
+class Outlook:
+    """What would be after fills that have not happened.
+
+    What is held is valued only where an account or a limit asks for it: those who buy with their cash never do.
+
+    Attributes:
+        cash: Cash, account currency.
+    """
+
+    def __init__(self, cash: float, value: Callable[[], Exposure]) -> None:
+        self.cash = cash
+        self._value = value
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        """What would be held."""
+        return self._value()
+
+    @property
+    def equity(self) -> float:
+        """Cash plus positions."""
+        return self.cash + self.exposure.net
+
+    @property
+    def gross(self) -> float:
+        """Sum of |quantity x price|, account currency."""
+        return self.exposure.gross
 
 
 @runtime_checkable

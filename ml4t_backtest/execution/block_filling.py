@@ -6,13 +6,15 @@ doubt that each fills whole, nothing happens here, and each is tried at its turn
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ml4t_backtest.core.chunk import Flags, Floats, Integers
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.order_block import OrderBlock
 from ml4t_backtest.core.orders import NO_ROW
-from ml4t_backtest.execution.accounts import Account, Outlook
+from ml4t_backtest.execution.accounts import Account, Exposure, Outlook
 from ml4t_backtest.execution.cost_columns import most_cost
 from ml4t_backtest.execution.filling import Costs
 from ml4t_backtest.execution.settlement import Bill, FilledBlock, Settlement
@@ -118,7 +120,7 @@ class BlockFiller:
         worth = np.add.accumulate(np.append(value.positions_value, bill.quantities * bill.raw_prices))[1:]
         gross = np.add.accumulate(np.append(value.gross_value, grown * bill.raw_prices))[1:]
         for cash, net, total in zip(bill.cash.tolist(), worth.tolist(), gross.tolist(), strict=True):
-            room = self._account.headroom(Outlook(cash, cash + net, total, net, total, 0))
+            room = self._account.headroom(Outlook(cash, partial(Exposure, net, total, total, 0)))
             if not room > _BEYOND_DOUBT * (abs(cash) + total):
                 return False
         return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ml4t_backtest.core.fill import Alternative, Fill, Phase
 from ml4t_backtest.core.market import Market
 from ml4t_backtest.core.orders import NO_ROW, Order
-from ml4t_backtest.execution.accounts import Account, Outlook
+from ml4t_backtest.execution.accounts import Account, Exposure, Outlook
 from ml4t_backtest.execution.affordability import SMALLEST_FRACTION, largest_admitted, largest_factor, without_dust
 from ml4t_backtest.execution.brackets import entry_levels
 from ml4t_backtest.execution.commission import CommissionModel
@@ -228,22 +228,27 @@ class Filler:
 
     def _after(self, parts: Sequence[Part]) -> Outlook:
         """Return what would be after fills (order, shares, chance), none of them of the same symbol."""
-        value = self._ledger.value()
-        cash, worth, gross, num_positions = value.cash, value.positions_value, value.gross_value, value.num_positions
-        largest = 0.0
+        cash = self._ledger.cash
         for order, size, chance in parts:
             quantity = order.sign * size
             price = self.price(order, chance, quantity)
             # Subtracted in the ledger's order, so that what is admitted leaves no cash below zero by rounding.
             cash = cash - quantity * price - self._charge(order, size, price)
+        return Outlook(cash, lambda: self._exposure_after(parts))
+
+    def _exposure_after(self, parts: Sequence[Part]) -> Exposure:
+        """Return what would be held after fills, as `_after`."""
+        value = self._ledger.value()
+        net, gross, num_positions, largest = value.positions_value, value.gross_value, value.num_positions, 0.0
+        for order, size, chance in parts:
             held = self._ledger.quantity(order.symbol_id)
             before = held * self._market.mark(order.symbol_id) if held else 0.0
-            after = (held + quantity) * chance.raw
-            worth += after - before
+            after = (held + order.sign * size) * chance.raw
+            net += after - before
             gross += abs(after) - abs(before)
             largest = max(largest, abs(after))
             num_positions += held == 0.0
-        return Outlook(cash, cash + worth, gross, worth, largest, num_positions)
+        return Exposure(net, gross, largest, num_positions)
 
     def _charge(self, order: Order, size: float, price: float) -> float:
         """Return what `size` more shares add to an order's commission."""

@@ -106,12 +106,12 @@ class PortfolioLimits:
 
     def admit(self, after: Outlook) -> bool:
         """Return whether the portfolio keeps its limits after a fill that opens or adds."""
-        equity = after.equity
+        equity, held = after.equity, after.exposure
         limits = (
-            (self.max_positions, float(after.num_positions)),
-            (_of(self.max_weight, equity), after.largest),
-            (_of(self.max_gross_exposure, equity), after.gross),
-            (_of(self.max_net_exposure, equity), abs(after.net)),
+            (self.max_positions, float(held.num_positions)),
+            (_of(self.max_weight, equity), held.largest),
+            (_of(self.max_gross_exposure, equity), held.gross),
+            (_of(self.max_net_exposure, equity), abs(held.net)),
         )
         return all(limit is None or found <= limit for limit, found in limits)
 
@@ -126,6 +126,7 @@ class Guard:
     def __init__(self, limits: PortfolioLimits, initial_equity: float) -> None:
         self.halted = False
         self._limits = limits
+        self._is_free = limits == PortfolioLimits()
         self._peak = self._last = self._session_base = initial_equity
         self._session: int | None = None
         self._for_good = False
@@ -137,7 +138,7 @@ class Guard:
 
     def admits(self, after: Outlook) -> bool:
         """Return whether a fill that opens or adds keeps the limits."""
-        return not self.halted and self._limits.admit(after)
+        return not self.halted and (self._is_free or self._limits.admit(after))
 
     def must_flatten(self, value: Valuation, session: int) -> bool:
         """Take in the account at a close; return whether everything must be closed."""

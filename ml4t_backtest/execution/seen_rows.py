@@ -72,18 +72,18 @@ class SeenRows:
             trades = _with_shown(trades, moment, stamps, contexts)
         return trades.drop(REFERENCES)
 
-    def median_lag_hours(self, decision_rows: Integers, filled: Integers) -> float | None:
+    def median_lag_hours(self, decision_rows: Integers, filled: pl.Series) -> float | None:
         """Return the median time from the newest signal a decision saw to its fill; None where there is none.
 
         Args:
             decision_rows: Per fill, the row of its decision, counted over the run.
-            filled: Its instant.
+            filled: Its instant, a datetime.
         """
         if not self._known:
             return None
         known = pl.concat(self._bars).select(_ROW, pl.max_horizontal(self._known).cast(pl.Int64).alias("known"))
         seen = known["known"].gather(_found(known[_ROW], pl.Series(decision_rows)))
-        median = ((pl.Series(filled) - seen) / _MICROSECONDS_PER_HOUR).drop_nulls().median()
+        median = ((instants(filled) - seen) / _MICROSECONDS_PER_HOUR).drop_nulls().median()
         return float(median) if isinstance(median, float) else None
 
 

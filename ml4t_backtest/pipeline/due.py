@@ -1,4 +1,4 @@
-"""When a data set is due again, and how far it is behind: by the closes of its exchange's own calendar."""
+"""When a data set is due again, by the closes of its exchange's own calendar and by its files; how far it is behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
+from ml4t_backtest.config.dataset_schema import DatasetConfig
 from ml4t_backtest.data.calendar import TradingCalendar
+from ml4t_backtest.data.provenance import text_hash
+from ml4t_backtest.dataset_stages import stamps_of
+from ml4t_backtest.errors import BacktestError
 
 _LOOKED_BACK = timedelta(days=14)
 _DELAY = timedelta(minutes=30)
@@ -41,3 +45,15 @@ def sessions_behind(calendar: str, newest: datetime, now: datetime, delay: timed
     first, last = newest.astimezone(UTC).date(), now.astimezone(UTC).date()
     closes = TradingCalendar(calendar, first, max(first, last)).sessions["close"]
     return int(((closes > newest) & (closes <= now - delay)).sum())
+
+
+def sources_now(dataset: DatasetConfig) -> str:
+    """Return a short name of what the files of the sources are: another one once a file changed, came or went.
+
+    Of what lies on other machines nothing is asked.
+    """
+    try:
+        said = repr(stamps_of(dataset))
+    except BacktestError as error:
+        said = str(error)
+    return text_hash(said)[:12]

@@ -64,24 +64,27 @@ def _costs(trades: pl.DataFrame, fills: pl.DataFrame, tolerance: float) -> Itera
 
 
 def _excursions(trades: pl.DataFrame) -> Iterator[str]:
-    closed = trades.filter(pl.col("status") != "open")
-    if not closed.filter(pl.col("entry_quantity") != pl.col("exit_quantity")).is_empty():
+    if _any(trades, (pl.col("status") != "open") & (pl.col("entry_quantity") != pl.col("exit_quantity"))):
         yield "entry_quantity = exit_quantity per closed row"
-    if not trades.filter(pl.col("max_adverse_pct") > pl.col("max_favorable_pct")).is_empty():
+    if _any(trades, pl.col("max_adverse_pct") > pl.col("max_favorable_pct")):
         yield "max_adverse_pct <= max_favorable_pct"
 
 
 def _order_of_time(fills: pl.DataFrame, *, at_own_close: bool) -> Iterator[str]:
     """Check that nothing fills before its decision; the very slice fills at its close only, where that is asked."""
-    if not fills.filter(pl.col("fill_instant") < pl.col("decision_timestamp")).is_empty():
+    if _any(fills, pl.col("fill_instant") < pl.col("decision_timestamp")):
         yield "decision_timestamp <= fill_instant"
-    traded = fills.filter(pl.col("phase") != "settled")
+    is_bound = pl.col("phase") != "settled"
     if at_own_close:
-        traded = traded.filter((pl.col("phase") != "close") | (pl.col("timestamp") < pl.col("decision_timestamp")))
-    if not traded.filter(pl.col("timestamp") <= pl.col("decision_timestamp")).is_empty():
+        is_bound &= (pl.col("phase") != "close") | (pl.col("timestamp") < pl.col("decision_timestamp"))
+    if _any(fills, is_bound & (pl.col("timestamp") <= pl.col("decision_timestamp"))):
         yield "every fill's slice is after its decision"
     if not fills["timestamp"].is_sorted():
         yield "fills are in the order of time"
+
+
+def _any(frame: pl.DataFrame, breaks: pl.Expr) -> bool:
+    return not frame.filter(breaks).is_empty()
 
 
 def _rows_hold(frame: pl.DataFrame, difference: pl.Expr, law: str, tolerance: float) -> Iterator[str]:

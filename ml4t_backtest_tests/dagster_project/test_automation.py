@@ -66,7 +66,7 @@ def tick(defs: Any, schedule: str, at: datetime, instance: Any) -> Any:
 def test_a_tick_asks_for_the_last_session_that_ended(defs: Any, at: str, session: str, instance: Any) -> None:
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     (request,) = tick(defs, "daily_refresh", moment, instance).run_requests
-    assert request.run_key == f"us_tech_daily-{session}"
+    assert request.run_key == f"us_tech_daily-{session}-{request.tags['ml4t/sources']}"
     assert request.partition_key == "us_tech_daily"
     assert request.tags["ml4t/session"] == session
     assert request.tags["dagster/partition"] == "us_tech_daily"
@@ -81,7 +81,28 @@ def test_a_session_is_asked_for_once(defs: Any, instance: Any) -> None:
     nothing.execute_in_process(instance=instance, tags=request.tags)
     again = tick(defs, "daily_refresh", at, instance)
     assert not again.run_requests
-    assert again.skip_message == "us_tech_daily: no session ended since 2026-11-27"
+    assert again.skip_message == "us_tech_daily: no session ended since 2026-11-27, and no file is another"
+
+
+def test_files_that_come_late_are_asked_for_again(own_data: Any, load_graph: Any, instance: Any) -> None:
+    @dg.job
+    def nothing() -> None: ...
+
+    loaded = load_graph(own_data.configs).defs
+    bars = own_data.configs / "bars.parquet"
+    whole = bars.read_bytes()
+    bars.unlink()
+    at, asked = datetime(2026, 11, 27, 22, tzinfo=UTC), []
+    # Nothing is there at first, which a run is to tell; then half of a file, then all of it.
+    for content in (None, whole[:100], whole):
+        if content is not None:
+            bars.write_bytes(content)
+        (request,) = tick(loaded, "daily_refresh", at, instance).run_requests
+        nothing.execute_in_process(instance=instance, tags=request.tags)
+        assert not tick(loaded, "daily_refresh", at, instance).run_requests
+        asked.append(request)
+    assert {request.tags["ml4t/session"] for request in asked} == {"2026-11-27"}
+    assert len({request.run_key for request in asked}) == 3
 
 
 def test_once_a_month_everything_is_computed_anew(defs: Any) -> None:
