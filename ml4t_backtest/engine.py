@@ -300,25 +300,23 @@ class BacktestEngine:
 
     def _trade(self, chunk: Chunk, first: int) -> None:
         """Live through the slices from the first one that is traded."""
-        market, desk, outbox = self._market, self._desk, self._outbox
+        desk, outbox = self._desk, self._outbox
         desk.enter(first)
         decide = self._calls.decider(chunk, first)
         for index in range(first, chunk.num_slices):
-            market.move_to(index)
             try:
-                alive = desk.live()
+                alive = desk.live(index)
             except StrategyError as error:
                 # Only a cost model of the user's can raise here.
                 raise StrategyError(f"at {chunk.moments[index]:%Y-%m-%d %H:%M} UTC: {error}") from error
-            if alive:
-                if self._news is not None:
-                    self._tell()
-                decide(index)
-                if requests := outbox.drain():
-                    desk.accept(requests)
             if not alive:
-                self._ruined_at = market.timestamp
+                self._ruined_at = self._market.timestamp
                 break
+            if self._news is not None:
+                self._tell()
+            decide(index)
+            if outbox.requests:
+                desk.accept(outbox.drain())
 
     def _first_traded(self, chunk: Chunk) -> int:
         """Return the first slice of a chunk that is traded; those before it belong to the warm-up."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ml4t_backtest.core.instants import instants, to_datetime
+from ml4t_backtest.core.instants import instants, to_datetimes
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -80,7 +80,7 @@ class Chunk:
     @cached_property
     def moments(self) -> list[datetime]:
         """`timestamps` as datetimes in UTC."""
-        return [to_datetime(instant) for instant in self.instants]
+        return to_datetimes(self.timestamps)
 
     @cached_property
     def days(self) -> list[int]:

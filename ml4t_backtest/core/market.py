@@ -105,6 +105,11 @@ class Market:
         self.index = index
         self._at_open = True
 
+    def pass_over(self, index: int) -> None:
+        """Go to slice `index` of the chunk and through it: its closes are the last prices."""
+        self.index = index
+        self._at_open = False
+
     @property
     def timestamp(self) -> int:
         """Instant of the current slice; 0 before the first."""

@@ -25,8 +25,8 @@ class OrderBlock:
         quantities: Shares to fill, positive buys, negative sells, never 0.
         decision_rows: Row of the symbol's bar in the deciding slice, counted over the run; NO_ROW without a bar.
         reduce_only: Whether it never opens or adds; None where no order is such.
-        clips: Whether a buy is cut to what cash allows, or refused.
-        groups: Rebalance it belongs to, 0 for none.
+        clips: Whether a buy is cut to what cash allows, or refused; None where all are refused.
+        groups: Rebalance it belongs to, 0 for none; None where no order belongs to one.
     """
 
     decided: int
@@ -36,8 +36,8 @@ class OrderBlock:
     quantities: Floats
     decision_rows: Integers
     reduce_only: Flags | None
-    clips: Flags
-    groups: Integers
+    clips: Flags | None
+    groups: Integers | None
 
     def __len__(self) -> int:
         return len(self.order_ids)
@@ -52,8 +52,8 @@ class OrderBlock:
             self.quantities[which],
             self.decision_rows[which],
             None if self.reduce_only is None else self.reduce_only[which],
-            self.clips[which],
-            self.groups[which],
+            None if self.clips is None else self.clips[which],
+            None if self.groups is None else self.groups[which],
         )
 
     def orders(self, symbols: Sequence[str]) -> list[Order]:
@@ -74,9 +74,9 @@ class OrderBlock:
             decision_slice=self.decision_slice,
             decision_row=self.decision_rows.item(place),
             sequence=order_id,
-            on_insufficient_cash="clip" if self.clips.item(place) else "reject",
+            on_insufficient_cash="clip" if self.clips is not None and self.clips.item(place) else "reject",
             reduce_only=self.reduce_only is not None and self.reduce_only.item(place),
-            group=self.groups.item(place) or None,
+            group=None if self.groups is None else self.groups.item(place) or None,
             asked=abs(quantity),
             last_timestamp=self.decision_slice,
         )

@@ -75,8 +75,8 @@ class BlockEntry:
         if not is_plain or len(set(symbol_ids.tolist())) < number:
             return None
         order_ids = np.arange(batch.order_ids.start, batch.order_ids.stop)
-        clips = np.full(number, self._on_insufficient_cash == "clip")
-        return self._block(order_ids, symbol_ids, quantities, None, clips, np.zeros(number, dtype=np.int64))
+        clips = np.ones(number, dtype=np.bool_) if self._on_insufficient_cash == "clip" else None
+        return self._block(order_ids, symbol_ids, quantities, None, clips, None)
 
     def _of_singles(self, requests: Sequence[Request]) -> OrderBlock | None:
         """Return requests for single orders as a block; None where one of them is not plain."""
@@ -105,7 +105,8 @@ class BlockEntry:
         columns = zip(*rows, strict=True) if rows else ((),) * len(_TYPES)
         arrays: Any = (np.array(column, dtype=kind) for column, kind in zip(columns, _TYPES, strict=True))
         order_ids, symbol_ids, quantities, reduce_only, clips, groups = arrays
-        return self._block(order_ids, symbol_ids, quantities, reduce_only if reduce_only.any() else None, clips, groups)
+        marks = (column if column.any() else None for column in (reduce_only, clips, groups))
+        return self._block(order_ids, symbol_ids, quantities, *marks)
 
     def _block(
         self,
@@ -113,8 +114,8 @@ class BlockEntry:
         symbol_ids: Integers,
         quantities: Floats,
         reduce_only: Flags | None,
-        clips: Flags,
-        groups: Integers,
+        clips: Flags | None,
+        groups: Integers | None,
     ) -> OrderBlock:
         market = self._market
         decision_rows = market.run_rows_of(symbol_ids)

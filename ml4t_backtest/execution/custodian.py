@@ -84,8 +84,10 @@ class Custodian:
         # Per slice of the chunk, whether anything here may happen in it.
         self._due: list[bool] = []
 
-    def enter(self, first: int) -> None:
-        """Find out in which slices of the chunk that the market has entered there may be something to do.
+    def enter(self, first: int) -> list[bool]:
+        """Return in which slices of the chunk that the market has entered there may be something to do.
+
+        That is a corporate action, fees of a new session, or a symbol's end.
 
         Args:
             first: First slice that is traded.
@@ -101,6 +103,7 @@ class Custodian:
         if self._first_end is not None:
             due |= stamps >= self._first_end
         self._due = due.tolist()
+        return self._due
 
     def apply_actions(self) -> None:
         """Step 0: apply corporate actions whose ex-date opened before this slice closes."""
@@ -109,13 +112,10 @@ class Custodian:
             self._apply(actions[self._next_action])
             self._next_action += 1
 
-    @property
-    def is_due(self) -> bool:
-        """Whether anything here may happen in this slice: a corporate action, fees of a new session, a symbol's end."""
-        return self._due[self._market.index]
-
     def accrue(self) -> None:
         """Step 0: charge borrow fees and pay interest for the calendar days since the last traded session."""
+        if not self._accrues:
+            return
         before, self._accrued_to = self._accrued_to, self._market.session
         if before is None or before == self._market.session:
             return
@@ -135,7 +135,7 @@ class Custodian:
 
         Sessions without a bar grow with each session only, so that its first slice is where they reach the limit.
         """
-        if not self.is_due:
+        if not self._due[self._market.index]:
             return
         for symbol_id in self._ledger.held():
             ended = (self._custody.delistings or {}).get(self._market.symbols[symbol_id])

@@ -165,20 +165,26 @@ class Desk:
         self._procedure = procedure_of(profile, self._broker, habits.rules)
         self._screening = screening_of(profile, market, ledger, self.book, rules.costs.commission)
         self._watches = account.allows_short or self._guard.watches_equity
+        # Nothing is ordered and no money owed: until somebody orders there is only what falls due by itself.
+        self._rests = not self._watches
+        self._due: list[bool] = []
 
     def enter(self, first: int) -> None:
         """Prepare for the chunk that the market has entered; slice `first` is the first one traded."""
-        self._custodian.enter(first)
+        self._due = self._custodian.enter(first)
 
-    def live(self) -> bool:
-        """Steps 0 to 3. Return whether the account still lives."""
-        if not (self._watches or self._custodian.is_due or self.book or self._ledger.is_overdrawn):
-            # Nothing is ordered and nothing falls due: what is held follows the market.
-            self._market.take_marks()
+    def live(self, index: int) -> bool:
+        """Steps 0 to 3 of a slice of the chunk. Return whether the account still lives."""
+        if self._rests and not self._due[index]:
+            # What is held follows the market, and nobody has to look.
+            self._market.pass_over(index)
             return True
+        self._market.move_to(index)
         self.before_open()
         self.trade()
-        return self.close()
+        lives = self.close()
+        self._rests = not (self._watches or self.book or self._ledger.is_overdrawn)
+        return lives
 
     def warm_up(self) -> None:
         """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
@@ -217,6 +223,7 @@ class Desk:
 
     def accept(self, requests: Sequence[Request]) -> None:
         """Step 4: take in what the strategy decided."""
+        self._rests = False
         known = len(self.book.submitted)
         self.entry.accept(requests)
         self._screening.screen(self.book.submitted[known:])

@@ -42,6 +42,12 @@ def events_of_chunk(
 
     Columns become Python values some thousand rows at a time.
     """
+    return chain.from_iterable(_blocks(chunk, first, signals, indicators))
+
+
+def _blocks(
+    chunk: Chunk, first: int, signals: Sequence[str], indicators: Sequence[str]
+) -> Iterator[Iterator[MarketEvent]]:
     while first < chunk.num_slices:
         last = bisect_left(chunk.first_rows, chunk.first_rows[first] + _ROWS_AT_ONCE, first + 1, chunk.num_slices)
         widths = chunk.widths[first:last]
@@ -52,7 +58,7 @@ def events_of_chunk(
         else:
             contexts = chain.from_iterable(map(repeat, map(MappingProxyType, chunk.context[first:last]), widths))
         rows = chunk.frame.slice(chunk.first_rows[first], sum(widths))
-        yield from _events(rows, moments, contexts, signals, indicators)
+        yield _events(rows, moments, contexts, signals, indicators)
         first = last
 
 
@@ -70,8 +76,11 @@ def _events(
 
 def _by_row(bars: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return columns as a dictionary per row, filled column by column: a third of the time of `to_dicts`."""
-    rows: list[dict[str, Any]] = [{} for _ in range(bars.height)]
-    for name in names:
+    if not names:
+        return [{} for _ in range(bars.height)]
+    first, *others = names
+    rows = [{first: value} for value in bars[first].to_list()]
+    for name in others:
         for row, value in zip(rows, bars[name].to_list(), strict=True):
             row[name] = value
     return rows

@@ -29,7 +29,11 @@ MAX_REQUESTS_PER_SLICE = 100_000
 
 
 class Outbox:
-    """Requests since the engine last looked, in the order they were made."""
+    """Requests since the engine last looked, in the order they were made.
+
+    Attributes:
+        requests: The requests; `drain` takes them.
+    """
 
     def __init__(self, ids: OrderIds, market: Market) -> None:
         """Start empty.
@@ -41,7 +45,7 @@ class Outbox:
         self._ids = ids
         self._market = market
         self._groups = count(1)
-        self._requests: list[Request] = []
+        self.requests: list[Request] = []
         self._room = MAX_REQUESTS_PER_SLICE
 
     def put(
@@ -90,10 +94,8 @@ class Outbox:
 
     def drain(self) -> list[Request]:
         """Return the requests since the last call, in order."""
-        requests = self._requests
-        if requests:
-            self._requests = []
-            self._room = MAX_REQUESTS_PER_SLICE
+        requests, self.requests = self.requests, []
+        self._room = MAX_REQUESTS_PER_SLICE
         return requests
 
     def _add(self, request: Request, number: int = 1) -> None:
@@ -102,7 +104,7 @@ class Outbox:
             raise StrategyError(
                 f"E-ST-LIMIT more than {MAX_REQUESTS_PER_SLICE} orders, cancellations and replacements in one slice"
             )
-        self._requests.append(request)
+        self.requests.append(request)
 
 
 class NotRunning:
