@@ -152,8 +152,11 @@ def kill_steps(own_data: Any, demo: Any, tmp_path: Path, kills: int, seed: int) 
             failed = history.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
             assert len(failed) == kills
             for run in failed:
-                (crash,) = (each for each in history.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE))
-                assert crash.dagster_event.step_failure_data.error.cls_name == "ChildProcessCrashException"
+                ends = history.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+                crash, *beside = sorted(each.dagster_event.step_failure_data.error.cls_name for each in ends)
+                assert crash == "ChildProcessCrashException"
+                # What works at the same time may be ended with it; there are two places.
+                assert beside in ([], ["DagsterExecutionInterruptedError"])
         assert runs.run()
     finally:
         runs.close()
