@@ -332,8 +332,7 @@ class Broker:
 
     def _cut_to_money(self, order: Order, size: float, wanted: float, chance: Chance) -> None:
         """Drop what money or limits do not allow of an order, and all that it has not filled yet."""
-        reason = self._filler.refusal(order, wanted, chance)
-        detail = self._filler.shortfall(order, wanted, chance)
+        reason, detail = self._filler.refusal(order, wanted, chance)
         if size == 0.0:
             self._book.refuse(order, reason, detail)
         else:

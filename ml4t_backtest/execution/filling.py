@@ -156,12 +156,6 @@ class Filler:
 
         return largest_factor(room)
 
-    def shortfall(self, order: Order, quantity: float, chance: Chance) -> str:
-        """Return the numbers behind a refusal for lack of cash or margin."""
-        price = self.price(order, chance, order.sign * quantity)
-        cost = order.sign * quantity * price + self._charge(order, quantity, price)
-        return f"{quantity:g} shares at {price:.6g} cost {cost:.2f}, cash is {self._ledger.cash - self._freed:.2f}"
-
     def fill(self, order: Order, quantity: float, chance: Chance, *, free: bool = False) -> None:
         """Book `quantity` signed shares of an order.
 
@@ -209,13 +203,21 @@ class Filler:
             quotes.append(Alternative(order.order_id, size, chance.raw, price, commission, slippage))
         return quotes[0], quotes[1]
 
-    def refusal(self, order: Order, size: float, chance: Chance) -> str:
-        """Return the code of why the account or the limits do not admit `size` shares."""
+    def refusal(self, order: Order, size: float, chance: Chance) -> Refusal:
+        """Return why the account or the limits do not admit `size` shares."""
         if self._guard.halted:
-            return "halted"
+            return "halted", "a loss limit has stopped trading"
         after = self._after([(order, size, chance)])
-        covered = self._account.headroom(after) - self._freed >= 0.0
-        return "risk_limit" if covered and not self._guard.admits(after) else "insufficient_cash"
+        broken = self._guard.broken(after)
+        if broken is not None and self._account.headroom(after) - self._freed >= 0.0:
+            return "risk_limit", broken
+        return "insufficient_cash", self._shortfall(order, size, chance)
+
+    def _shortfall(self, order: Order, quantity: float, chance: Chance) -> str:
+        """Return the numbers behind a refusal for lack of cash or margin."""
+        price = self.price(order, chance, order.sign * quantity)
+        cost = order.sign * quantity * price + self._charge(order, quantity, price)
+        return f"{quantity:g} shares at {price:.6g} cost {cost:.2f}, cash is {self._ledger.cash - self._freed:.2f}"
 
     def _admits(self, order: Order, size: float, chance: Chance) -> bool:
         if size < SMALLEST_FRACTION:

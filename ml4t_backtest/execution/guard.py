@@ -106,14 +106,23 @@ class PortfolioLimits:
 
     def admit(self, after: Outlook) -> bool:
         """Return whether the portfolio keeps its limits after a fill that opens or adds."""
+        return all(limit is None or found <= limit for _, limit, found in self._asked(after))
+
+    def broken(self, after: Outlook) -> str | None:
+        """Return which limit a fill would break, in words; None where the portfolio keeps them all."""
+        for name, limit, found in self._asked(after):
+            if limit is not None and not found <= limit:
+                return f"{name} allows {limit:.10g}, it would be {found:.10g}"
+        return None
+
+    def _asked(self, after: Outlook) -> tuple[tuple[str, float | None, float], ...]:
         equity, held = after.equity, after.exposure
-        limits = (
-            (self.max_positions, float(held.num_positions)),
-            (_of(self.max_weight, equity), held.largest),
-            (_of(self.max_gross_exposure, equity), held.gross),
-            (_of(self.max_net_exposure, equity), abs(held.net)),
+        return (
+            ("max_positions", self.max_positions, float(held.num_positions)),
+            ("max_weight", _of(self.max_weight, equity), held.largest),
+            ("max_gross_exposure", _of(self.max_gross_exposure, equity), held.gross),
+            ("max_net_exposure", _of(self.max_net_exposure, equity), abs(held.net)),
         )
-        return all(limit is None or found <= limit for limit, found in limits)
 
 
 class Guard:
@@ -139,6 +148,10 @@ class Guard:
     def admits(self, after: Outlook) -> bool:
         """Return whether a fill that opens or adds keeps the limits."""
         return not self.halted and (self._is_free or self._limits.admit(after))
+
+    def broken(self, after: Outlook) -> str | None:
+        """Return which limit a fill that opens or adds would break, in words; None for none."""
+        return self._limits.broken(after)
 
     def must_flatten(self, value: Valuation, session: int) -> bool:
         """Take in the account at a close; return whether everything must be closed."""

@@ -78,6 +78,25 @@ def test_an_order_by_percent_is_cut_to_the_weight() -> None:
     assert outcomes(found) == [("filled", 25, "risk_limit")]
 
 
+def test_a_refusal_tells_which_limit_and_by_how_much() -> None:
+    flat = {"A": [100.0] * 4, "B": [100.0] * 4}
+    told = {
+        "max_positions": (1, "max_positions allows 1, it would be 2"),
+        "max_weight": (0.25, "max_weight allows 2500, it would be 3000"),
+        "max_gross_exposure": (0.5, "max_gross_exposure allows 5000, it would be 5500"),
+        "max_net_exposure": (0.5, "max_net_exposure allows 5000, it would be 5500"),
+    }
+    for name, (limit, words) in told.items():
+        found = run(
+            flat,
+            {0: lambda s: s.buy("A", 25), 1: lambda s: s.buy("B", 30)},
+            limits=PortfolioLimits(**{name: limit}),
+        )
+        assert found.orders["detail"].to_list() == [None, words]
+    poor = run(flat, {0: lambda s: s.buy("A", 200)}, limits=PortfolioLimits(max_weight=0.5))
+    assert poor.orders["detail"].to_list() == ["200 shares at 100 cost 20000.00, cash is 10000.00"]
+
+
 def test_gross_exposure_counts_longs_and_shorts_and_net_exposure_their_difference() -> None:
     def plan(s: Strategy) -> None:
         s.buy("A", 60)
@@ -111,6 +130,7 @@ def test_a_drawdown_closes_everything_at_the_next_open_and_halts_for_good() -> N
         ("rejected", 0, "halted"),
         ("rejected", 0, "halted"),
     ]
+    assert found.orders["detail"].to_list()[3:] == ["a loss limit has stopped trading"] * 2
     trade = found.trades.row(0, named=True)
     assert (trade["exit_reason"], trade["exit_price"], trade["exit_decision_timestamp"]) == ("risk_limit", 87, None)
 
