@@ -20,10 +20,12 @@ class Book:
         submitted: Orders that no record was taken of yet, in the order of their submission.
         ended: Orders that have ended since somebody took note, each with what `moment` returned then; None where
             nobody asks.
+        changes: How often an order came, went or got other terms.
     """
 
     def __init__(self, market: Market, moment: Callable[[], int], *, fractional: bool) -> None:
         self.ended: list[tuple[int, Order]] | None = None
+        self.changes = 0
         self._moment = moment
         self._market = market
         self._fractional = fractional
@@ -38,6 +40,7 @@ class Book:
         self.submitted.append(order)
         self._decision_rows.append(order.decision_row)
         if order.status == "working":
+            self.changes += 1
             self._working[order.order_id] = order
         else:
             self._note(order)
@@ -57,6 +60,7 @@ class Book:
         orders = block.orders(self._market.symbols)
         self._decision_rows += block.decision_rows.tolist()
         self.submitted += orders
+        self.changes += 1
         self._working.update((order.order_id, order) for order in orders)
         return orders
 
@@ -100,6 +104,7 @@ class Book:
     def remove(self, order: Order) -> None:
         """Take an ended order out of the working ones, and with it what only it could have brought to life."""
         if self._working.pop(order.order_id, None) is not None:
+            self.changes += 1
             self._note(order)
 
     def cancel(self, order: Order, reason: str) -> None:
@@ -136,6 +141,7 @@ class Book:
 
     def rescale(self, symbol_id: int, ratio: float) -> None:
         """Put the working orders of a symbol on the basis after a split."""
+        self.changes += 1
         for order in self.working_of(symbol_id):
             order.rescale(ratio)
             order.quantity = self._on_new_basis(order.quantity, ratio)

@@ -22,6 +22,7 @@ from ml4t_backtest.execution.filling import Chance, Filler
 from ml4t_backtest.execution.journal import Journal
 from ml4t_backtest.execution.knobs.habits import Habits
 from ml4t_backtest.execution.order_types import Bar, Birth, price_at_once, price_inside
+from ml4t_backtest.execution.sleepers import Sleepers
 from ml4t_backtest.portfolio.ledger import Ledger
 
 Candidate = tuple[Order, Chance]
@@ -59,6 +60,7 @@ class Broker:
         self._fractional = fractional
         self._lot_size = lot_size
         self._ids = ids
+        self._sleepers = Sleepers(market, book)
         self._born: dict[int, Birth] = {}
         self._asleep: list[Order] = []
         self._roused = False
@@ -79,6 +81,7 @@ class Broker:
 
     def at_open(self) -> None:
         """Step 1: fill what the open fills, orders that reduce a position first."""
+        self._sleepers.look()
         block = self._book.take_block()
         candidates = self._at_open(self._eligible())
         if block is not None:
@@ -196,7 +199,7 @@ class Broker:
 
     def _eligible(self) -> list[tuple[Order, int]]:
         """Return the working orders whose symbol has a bar that opened at or after their decision."""
-        return self._due(self._book.singles()) if self._book.has_singles else []
+        return self._due(self._sleepers.awake()) if self._book.has_singles else []
 
     def _due(self, orders: Sequence[Order]) -> list[tuple[Order, int]]:
         pairs = ((order, self._market.row_of(order.symbol_id)) for order in orders)

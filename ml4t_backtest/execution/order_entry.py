@@ -174,6 +174,7 @@ class OrderEntry:
             order.quantity = order.sign * self._size.rounded(left)
             order.asked = order.filled_quantity + abs(order.quantity)
         order.decided = order.live_from = self._market.decided
+        self._book.changes += 1
         order.last_timestamp = self._market.timestamp
         if order.quantity * order.sign <= 0.0:
             order.quantity = 0.0
