@@ -41,10 +41,7 @@ class Sleepers:
             self._asleep = self._all
             return
         rows, prices = self._market.rows_of(self._symbol_ids), self._market.chunk.prices
-        opens = prices["open"][rows]
-        lowest, highest = np.minimum(prices["low"][rows], opens), np.maximum(prices["high"][rows], opens)
-        # A price that is missing (NaN) is neither: whoever it concerns is awake.
-        out_of_reach = (lowest > self._floors) & (highest < self._ceilings)
+        out_of_reach = (prices["low"][rows] > self._floors) & (prices["high"][rows] < self._ceilings)
         if out_of_reach.all():
             self._asleep = self._all
             return
@@ -69,7 +66,7 @@ class Sleepers:
 
 def _waits(order: Order) -> bool:
     """Return whether nothing but a price can concern an order."""
-    return order.kind in ("limit", "stop") and order.tif == "gtc" and not order.triggered
+    return order.kind in ("limit", "stop") and order.tif == "gtc"
 
 
 def _bounds(order: Order) -> tuple[float, float]:
@@ -79,5 +76,5 @@ def _bounds(order: Order) -> tuple[float, float]:
     """
     level = order.limit if order.kind == "limit" else order.stop
     reached = math.nan if level is None else level
-    falls = (order.kind == "limit") == (order.side == "buy")
+    falls = order.side == "buy"
     return (reached, math.inf) if falls else (-math.inf, reached)
