@@ -66,7 +66,7 @@ class Sleepers:
 
 def _waits(order: Order) -> bool:
     """Return whether nothing but a price can concern an order."""
-    return order.kind in ("limit", "stop") and order.tif == "gtc"
+    return order.kind in ("limit", "stop") and order.tif == "gtc" and not order.triggered
 
 
 def _bounds(order: Order) -> tuple[float, float]:
@@ -76,5 +76,5 @@ def _bounds(order: Order) -> tuple[float, float]:
     """
     level = order.limit if order.kind == "limit" else order.stop
     reached = math.nan if level is None else level
-    falls = order.side == "buy"
+    falls = (order.kind == "limit") == (order.side == "buy")
     return (reached, math.inf) if falls else (-math.inf, reached)
