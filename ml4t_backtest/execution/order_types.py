@@ -51,7 +51,11 @@ class Levels:
 
 
 class Rule(Protocol):
-    """When and where a buy of one type fills; None where it does not."""
+    """When and where a buy of one type fills; None where it does not.
+
+    A limit or stop is not asked in bars that do not reach its price: see `sleepers`. What fills elsewhere is a type of
+    its own.
+    """
 
     def at_once(self, order: Order, levels: Levels, price: float) -> float | None:
         """Return the raw price of a fill where the market stands at `price`: at an open, or where it came alive."""
