@@ -303,10 +303,13 @@ class Broker:
             return
         closing = min(size, held)
         self._filler.hold_back(order, closing, chance)
-        opening = self._affordable(order, size - closing, closing, chance, factor)
-        if closing + opening < size:
+        wanted = size - closing
+        opening = self._affordable(order, wanted, closing, chance, factor)
+        if opening < wanted:
             self._cut_to_money(order, closing + opening, size, chance)
-        self._fill(order, closing + opening, chance)
+            size = closing + opening
+        # Of fractions, what closes and what opens need not add up to the size.
+        self._fill(order, size, chance)
 
     def _keeps_to_position(self, order: Order, held: float) -> bool:
         """Cut an order that may only reduce to the shares it can reduce; return whether any are left."""

@@ -11,6 +11,7 @@ import pytest
 from worlds import Price, closes, order, quantities, run, same_tables
 
 from ml4t_backtest import PercentageCommission, PercentageSlippage
+from ml4t_backtest.execution.accounts import MarginAccount
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,17 @@ def test_fractional_percent_order_leaves_less_than_a_cent() -> None:
     result = run({"A": jump(10, 11)}, {0: lambda s: s.buy("A", percent=1.0)}, **costs)
     assert result.fills["quantity"][0] == pytest.approx(1_000 / (11 * 1.003 * 1.007), rel=1e-12)
     assert abs(result.portfolio_states["cash"][-1]) < 1e-9
+
+
+def test_a_flip_of_fractions_fills_whole_where_rounding_loses_a_bit() -> None:
+    # Of 19.453 shares 2.83 close and 16.623 open: in floats they add up to less.
+    assert 2.83 + (19.453 - 2.83) < 19.453
+    plan = {0: lambda s: s.buy("A", 2.83), 1: lambda s: s.sell("A", 19.453)}
+    result = run({"A": [10, 10, 10, 10]}, plan, account=MarginAccount(), fractional=True, max_volume_share=0.5)
+    assert result.orders.select("filled_quantity", "status", "reason").rows() == [
+        (2.83, "filled", None),
+        (19.453, "filled", None),
+    ]
 
 
 @pytest.mark.parametrize("price", [0.25, 10.0, 3_000.0])
