@@ -68,11 +68,16 @@ class Desk:
         self.page.get_by_role("button", name="Materialize all").or_(
             self.page.get_by_role("button", name="Materialize…")
         ).first.click()
-        dialog = self.page.get_by_role("dialog").filter(has_text="Launch runs")
+        dialog = self._launching
         dialog.get_by_text("Select a partition").click()
         self.page.locator("label", has_text=partition).first.click()
         dialog.get_by_text("Launch runs").click()
         return dialog.get_by_role("button", name="Launch 1 run")
+
+    @property
+    def _launching(self) -> Locator:
+        # Its list of partitions is a dialog of its own inside it, which fades while the launch may have begun.
+        return self.page.locator("[role=dialog][aria-modal=true]").filter(has_text="Launch runs")
 
     def open_asset(self, asset: str, view: str, **more: str) -> None:
         """Open a page of an asset: its overview, partitions, events, checks or lineage."""
@@ -82,7 +87,7 @@ class Desk:
     def materialize(self, job: str, partition: str) -> None:
         """Launch a job for one partition by clicks, and wait on the page of its runs until it has succeeded."""
         self.choose(job, partition).click()
-        self.page.get_by_role("dialog").wait_for(state="hidden")
+        self._launching.wait_for(state="hidden")
         self.open(f"locations/{MODULE}/jobs/{job}/runs")
         self.page.get_by_text("Success", exact=True).locator("visible=true").first.wait_for()
 
