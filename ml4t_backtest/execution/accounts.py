@@ -80,7 +80,22 @@ class Account(Protocol):
         ...
 
     def headroom(self, after: Outlook) -> float:
-        """Return the money that is left to open more with, account currency; below 0 it is too much."""
+        """Return the money that is left to open more with, account currency; below 0 it is too much.
+
+        Where the account gives credit, it must neither fall as cash or equity rises nor rise with the gross value.
+        """
+        ...
+
+    def excess(self, cash: float, longs: float, shorts: float) -> float:
+        """Return what equity exceeds the maintenance margin by, account currency.
+
+        It rises with `longs` and falls with `shorts`. As long as it is above 0, `must_close` has nothing to close.
+
+        Args:
+            cash: Cash, account currency.
+            longs: Value of the long positions, at least 0.
+            shorts: Value of the shares owed, at least 0.
+        """
         ...
 
     def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
@@ -122,6 +137,10 @@ class CashAccount:
     def headroom(self, after: Outlook) -> float:
         """Return the cash."""
         return after.cash
+
+    def excess(self, cash: float, longs: float, shorts: float) -> float:
+        """Return the equity: nothing of it is bound."""
+        return cash + longs - shorts
 
     def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
         """Return nothing: shares that are paid for are never called in."""
@@ -172,6 +191,10 @@ class MarginAccount:
     def headroom(self, after: Outlook) -> float:
         """Return the equity that the initial margin of what is held does not bind."""
         return after.equity - self.initial * after.gross
+
+    def excess(self, cash: float, longs: float, shorts: float) -> float:
+        """Return the equity that the maintenance margin of what is held does not bind."""
+        return cash + (1.0 - self.maintenance_long) * longs - (1.0 + self.maintenance_short) * shorts
 
     def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
         """Return the largest positions, until initial margin holds, once maintenance margin does not."""

@@ -6,8 +6,6 @@ doubt that each fills whole, nothing happens here, and each is tried at its turn
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from ml4t_backtest.core.chunk import Flags, Floats, Integers
@@ -44,9 +42,9 @@ class BlockFiller:
         self._account = account
         self._settlement = settlement
         self._fractional = fractional
-        # On credit what is held decides too, which only prices tell; where shares may be sold short, what reduces a
-        # position may be a purchase, and `_outlay` would not hold.
-        is_bounded = not (account.gives_credit or account.allows_short)
+        # Without credit the cash must last at every turn, and where shares may be sold short, what reduces a position
+        # may be a purchase: then the first turns may need more than all of them together.
+        is_bounded = account.gives_credit or not account.allows_short
         self._most_cost = most_cost(costs.slippage, costs.commission) if is_bounded else None
 
     def fill(self, block: OrderBlock) -> tuple[OrderBlock | None, OrderBlock | None]:
@@ -76,18 +74,15 @@ class BlockFiller:
         if not (has_prices and self._may_hold(block, held, after)):
             return False
         filled = FilledBlock(self._market.index, block, rows, held)
-        outlay = self._outlay(block.quantities, raw)
+        outlay = self._outlay(block.quantities, raw, np.abs(after) - np.abs(held))
         if outlay is not None:
             self._settlement.put_off(filled, after, outlay)
             return True
         bill = self._settlement.bill([filled])
-        # A price that is missing (NaN) makes the cash NaN, and that is not more than anything.
-        if not bill.cash.min() > _BEYOND_DOUBT * abs(self._ledger.cash):
-            return False
-        if self._account.gives_credit and not self._has_room(bill):
-            return False
-        self._settlement.book(bill)
-        return True
+        has_room = self._has_credit(bill) if self._account.gives_credit else self._has_cash(bill)
+        if has_room:
+            self._settlement.book(bill)
+        return has_room
 
     def _may_hold(self, block: OrderBlock, held: Floats, after: Floats) -> bool:
         """Return whether what would be held is allowed, and no order would be cut to the shares there are."""
@@ -101,7 +96,7 @@ class BlockFiller:
         cut = block.reduce_only & ((after * block.quantities > 0.0) | (held == 0.0))
         return not cut.any()
 
-    def _outlay(self, quantities: Floats, raw: Floats) -> float | None:
+    def _outlay(self, quantities: Floats, raw: Floats, growth: Floats) -> float | None:
         """Return what the cash falls by at most; None where it might not suffice at one of the turns, or nobody knows.
 
         Orders that reduce a position come first, and of a cash account these are sales: the cash is lowest before all
@@ -111,16 +106,39 @@ class BlockFiller:
             return None
         cost, net = self._most_cost(np.abs(quantities), raw), float(quantities.dot(raw))
         least = self._ledger.least_cash
-        return net + cost if least - cost - max(net, 0.0) > _BEYOND_DOUBT * least else None
+        if self._account.gives_credit:
+            suffices = self._has_credit_at_worst(quantities, raw, growth, cost)
+        else:
+            suffices = least - cost - max(net, 0.0) > _BEYOND_DOUBT * least
+        return net + cost if suffices else None
 
-    def _has_room(self, bill: Bill) -> bool:
+    def _has_credit_at_worst(self, quantities: Floats, raw: Floats, growth: Floats, cost: float) -> bool:
+        """Return whether an account on credit could carry all at once what grows, if nothing of the rest shrank.
+
+        At none of the turns does it hold more, or own less, than that.
+        """
+        held = self._ledger.quantities
+        # A symbol that is not held may have no price yet.
+        worth = np.where(held == 0.0, 0.0, held * self._market.marks())
+        gross = float(np.add.reduce(np.abs(worth)) + np.maximum(growth, 0.0).dot(raw))
+        least = self._ledger.least_cash - cost
+        equity, cash = least + float(np.add.reduce(worth)), least - float(np.maximum(quantities, 0.0).dot(raw))
+        return self._has_room(cash, equity - cash, gross)
+
+    def _has_credit(self, bill: Bill) -> bool:
         """Return whether an account on credit can carry every order at its turn beyond doubt."""
         value = self._ledger.value()
         grown = np.abs(bill.before + bill.quantities) - np.abs(bill.before)
-        worth = np.add.accumulate(np.append(value.positions_value, bill.quantities * bill.raw_prices))[1:]
-        gross = np.add.accumulate(np.append(value.gross_value, grown * bill.raw_prices))[1:]
-        for cash, net, total in zip(bill.cash.tolist(), worth.tolist(), gross.tolist(), strict=True):
-            room = self._account.headroom(Outlook(cash, partial(Exposure, net, total, total, 0)))
-            if not room > _BEYOND_DOUBT * (abs(cash) + total):
-                return False
-        return True
+        worth = value.positions_value + np.cumsum(bill.quantities * bill.raw_prices)
+        gross = value.gross_value + np.cumsum(grown * bill.raw_prices)
+        turns = zip(bill.cash.tolist(), worth.tolist(), gross.tolist(), strict=True)
+        return all(self._has_room(*turn) for turn in turns)
+
+    def _has_room(self, cash: float, net: float, gross: float) -> bool:
+        # A price that is missing (NaN) makes the cash NaN, and that is not more than anything.
+        room = self._account.headroom(Outlook(cash, lambda: Exposure(net, gross, gross, 0)))
+        return room > _BEYOND_DOUBT * (abs(cash) + gross)
+
+    def _has_cash(self, bill: Bill) -> bool:
+        """Return whether the cash lasts at every turn beyond doubt."""
+        return bool(bill.cash.min() > _BEYOND_DOUBT * abs(self._ledger.cash))

@@ -29,6 +29,7 @@ from ml4t_backtest.execution.order_entry import OrderEntry
 from ml4t_backtest.execution.order_size import OrderSize
 from ml4t_backtest.execution.profiles import OURS, Profile
 from ml4t_backtest.execution.settlement import Settlement
+from ml4t_backtest.execution.watch import Watch
 from ml4t_backtest.portfolio.ledger import Ledger
 
 
@@ -164,27 +165,29 @@ class Desk:
         )
         self._procedure = procedure_of(profile, self._broker, habits.rules)
         self._screening = screening_of(profile, market, ledger, self.book, rules.costs.commission)
-        self._watches = account.allows_short or self._guard.watches_equity
-        # Nothing is ordered and no money owed: until somebody orders there is only what falls due by itself.
-        self._rests = not self._watches
+        self._watch = Watch(market, ledger, account)
+        # Before this slice, as long as nothing works, there is nothing to look at but what falls due by itself.
+        self._calm_until = 0
         self._due: list[bool] = []
 
     def enter(self, first: int) -> None:
-        """Prepare for the chunk that the market has entered; slice `first` is the first one traded."""
+        """Prepare for the chunk that the market has entered; slice `first` is the first one traded.
+
+        At that one everything is looked at.
+        """
         self._due = self._custodian.enter(first)
+        self._watch.enter()
 
     def live(self, index: int) -> bool:
         """Steps 0 to 3 of a slice of the chunk. Return whether the account still lives."""
-        if self._rests and not self._due[index]:
+        if index < self._calm_until and not self._due[index]:
             # What is held follows the market, and nobody has to look.
             self._market.pass_over(index)
             return True
         self._market.move_to(index)
         self.before_open()
         self.trade()
-        lives = self.close()
-        self._rests = not (self._watches or self.book or self._ledger.is_overdrawn)
-        return lives
+        return self.close()
 
     def warm_up(self) -> None:
         """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
@@ -208,7 +211,9 @@ class Desk:
         self._broker.at_close()
         self._broker.end_slice()
         self._custodian.after_close()
-        if not (self._watches or self._ledger.is_overdrawn):
+        calm_until = 0 if self._guard.watches_equity else self._watch.calm_until()
+        self._calm_until = 0 if self.book else calm_until
+        if calm_until > self._market.index:
             return True
         value = self._ledger.value()
         if value.equity <= 0.0:
@@ -223,7 +228,7 @@ class Desk:
 
     def accept(self, requests: Sequence[Request]) -> None:
         """Step 4: take in what the strategy decided."""
-        self._rests = False
+        self._calm_until = 0
         known = len(self.book.submitted)
         self.entry.accept(requests)
         self._screening.screen(self.book.submitted[known:])

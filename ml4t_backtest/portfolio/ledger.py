@@ -73,10 +73,12 @@ class Ledger:
 
     Attributes:
         least_cash: What the cash is not below, account currency; the cash itself unless fills wait to be paid.
+        changes: How often cash or holdings have changed.
     """
 
     def __init__(self, initial_capital: float, market: Market) -> None:
         self.least_cash = initial_capital
+        self.changes = 0
         self._cash = initial_capital
         self._waiting: Waiting | None = None
         # Per symbol the last of the puttings-off that concern it, 0 for none; and how many there are.
@@ -174,6 +176,7 @@ class Ledger:
             outlay: What the cash falls by at most; below 0 it rises at least by as much.
             waiting: Holds these fills and those put off before.
         """
+        self.changes += 1
         self._quantities[symbol_ids] = after
         self.least_cash -= outlay
         self._waiting = waiting
@@ -199,6 +202,7 @@ class Ledger:
             prices: Price per share.
             cash: What is left after all of them.
         """
+        self.changes += 1
         self._cash = self.least_cash = cash
         after = before + quantities
         self._quantities[symbol_ids] = after
@@ -238,11 +242,13 @@ class Ledger:
     def apply_split(self, symbol_id: int, ratio: float, quantity: float) -> None:
         """Rescale a holding to `quantity` shares on the new basis; nothing stays when that is 0."""
         self.catch_up()
+        self.changes += 1
         self._average_prices[symbol_id] /= ratio
         self._quantities[symbol_id] = quantity
 
     def receive(self, amount: float) -> None:
         """Book cash that moved without a fill; negative amounts are paid."""
+        self.changes += 1
         self.least_cash = self._cash = self.cash + amount
 
     def _holding(self, symbol_id: int) -> Holding:

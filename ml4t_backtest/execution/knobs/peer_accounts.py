@@ -29,6 +29,10 @@ class _Lenient:
         """0."""
         return 0.0
 
+    def excess(self, cash: float, longs: float, shorts: float) -> float:
+        """Return the equity: nothing of it is bound."""
+        return cash + longs - shorts
+
     def must_close(self, ledger: Ledger, market: Market, leaving: Collection[int]) -> list[int]:
         """Return nothing."""
         return []

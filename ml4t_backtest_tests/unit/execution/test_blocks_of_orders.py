@@ -7,7 +7,7 @@ apart: it must not change anything else.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,13 +21,14 @@ from ml4t_backtest import (
     BacktestResult,
     PercentageCommission,
     PercentageSlippage,
+    PerOrderCommission,
     PerShareCommission,
     PolarsDataFeed,
     Strategy,
 )
 from ml4t_backtest.core.views import FillView
 from ml4t_backtest.execution.accounts import CashAccount, MarginAccount
-from ml4t_backtest.execution.slippage import VolumeShareSlippage
+from ml4t_backtest.execution.slippage import FixedSlippage, VolumeShareSlippage
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,13 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "little_cash": {"initial_capital": 200.0, "commission": PercentageCommission(0.01)},
     "clip": {"initial_capital": 300.0, "on_insufficient_cash": "clip", "commission": PerShareCommission(0.01, 1.0)},
     "margin": {"account": MarginAccount(borrow_rate=0.05), "slippage": PercentageSlippage(0.001)},
+    "little_margin": {"account": MarginAccount(0.6, 0.4, 0.5), "initial_capital": 250.0},
+    "margin_and_fees": {
+        "account": MarginAccount(),
+        "initial_capital": 600.0,
+        "slippage": FixedSlippage(0.05),
+        "commission": PerShareCommission(0.01, 1.0),
+    },
     "short_without_credit": {"account": ShortWithoutCredit(), "initial_capital": 400.0},
     "fractional": {"fractional": True, "commission": PercentageCommission(0.001)},
     "impact": {"slippage": VolumeShareSlippage(0.1)},
@@ -186,3 +194,32 @@ def test_a_plain_order_waits_where_the_bar_of_its_symbol_opened_before_the_decis
     ]
     result = run_on(Slices(slices), script({0: lambda strategy: strategy.submit_batch(["A", "B"], [1.0, 1.0])}))
     assert result.fills.select("symbol", "timestamp", "price").rows() == [("A", hours[1], 11.0), ("B", hours[2], 22.0)]
+
+
+def batch(*orders: tuple[str, float]) -> Callable[[Strategy], object]:
+    return lambda strategy: strategy.submit_batch([symbol for symbol, _ in orders], [shares for _, shares in orders])
+
+
+def test_on_credit_a_flip_has_to_be_carried_before_what_comes_after_it_is_sold() -> None:
+    # Equity 140 carries 280. At the turn of A 19 of it at 10 and 10 of B at 10 would be 290; in the end it is only 190.
+    prices = {"A": [10, 10, 10, 10], "B": [10, 10, 10, 10]}
+    orders = {0: batch(("A", -1.0), ("B", 10.0)), 1: batch(("A", 20.0), ("B", -10.0))}
+    result = run(prices, orders, account=MarginAccount(), initial_capital=140.0)
+    assert quantities(result.fills)[2:] == [("A", 1.0), ("B", -10.0)]
+
+
+def test_on_credit_costs_count_too() -> None:
+    # 199 at 10 bind 995 of 1,000; the commission of 9.95 leaves less.
+    options = {"account": MarginAccount(), "initial_capital": 1_000.0, "commission": PerShareCommission(0.05)}
+    assert run({"A": [10, 10, 10]}, {0: batch(("A", 199.0))}, **options).fills.is_empty()
+    assert run({"A": [10, 10, 10]}, {0: batch(("A", 197.0))}, **options).fills.height == 1
+
+
+def test_on_credit_costs_of_fills_that_wait_to_be_paid_count_too() -> None:
+    # Eight orders cost 50 each: 600 is left of 1,000, which carries 1,200 and no more.
+    small: dict[int, Callable[[Strategy], object]] = {day: batch(("A", 1.0)) for day in range(8)}
+    options = {"account": MarginAccount(), "initial_capital": 1_000.0, "commission": PerOrderCommission(50.0)}
+    fills = run({"A": [1.0] * 11, "B": [10.0] * 11}, {**small, 8: batch(("B", 115.0))}, **options).fills
+    assert fills.height == 8
+    fills = run({"A": [1.0] * 11, "B": [10.0] * 11}, {**small, 8: batch(("B", 105.0))}, **options).fills
+    assert fills.height == 9
