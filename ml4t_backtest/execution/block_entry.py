@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,12 @@ class BlockEntry:
 
     def _of_singles(self, requests: Sequence[Request]) -> OrderBlock | None:
         """Return requests for single orders as a block; None where one of them is not plain."""
-        rows: list[tuple[int, int, float, bool, bool, int]] = []
+        order_ids: list[int] = []
+        symbol_ids: list[int] = []
+        quantities: list[float] = []
+        reduce_only: list[bool] = []
+        clips: list[bool] = []
+        groups: list[int] = []
         seen: set[int] = set()
         equity: float | None = None
         for request in requests:
@@ -98,15 +102,23 @@ class BlockEntry:
                 return None
             size = self._size.of(request, self._ledger.quantity(symbol_id), mark, equity or 0.0)
             if size.refusal is None and math.isfinite(size.quantity):
-                clips = (self._on_insufficient_cash or ("reject" if request.sizing == "quantity" else "clip")) == "clip"
-                rows.append((request.order_id, symbol_id, size.quantity, size.reduce_only, clips, request.group or 0))
+                order_ids.append(request.order_id)
+                symbol_ids.append(symbol_id)
+                quantities.append(size.quantity)
+                reduce_only.append(size.reduce_only)
+                policy = self._on_insufficient_cash or ("reject" if request.sizing == "quantity" else "clip")
+                clips.append(policy == "clip")
+                groups.append(request.group or 0)
             elif size.refusal is None or size.refusal[0] != "on_target":
                 return None
-        columns = zip(*rows, strict=True) if rows else ((),) * len(_TYPES)
-        arrays: Any = (np.array(column, dtype=kind) for column, kind in zip(columns, _TYPES, strict=True))
-        order_ids, symbol_ids, quantities, reduce_only, clips, groups = arrays
-        marks = (column if column.any() else None for column in (reduce_only, clips, groups))
-        return self._block(order_ids, symbol_ids, quantities, *marks)
+        return self._block(
+            np.array(order_ids, dtype=np.int64),
+            np.array(symbol_ids, dtype=np.int64),
+            np.array(quantities, dtype=np.float64),
+            np.array(reduce_only) if any(reduce_only) else None,
+            np.array(clips) if any(clips) else None,
+            np.array(groups) if any(groups) else None,
+        )
 
     def _block(
         self,

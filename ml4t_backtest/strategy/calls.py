@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -73,7 +73,11 @@ class Calls:
             chunk: What the slices belong to.
             first: The first of them that is handed over; the others follow, each once, in order.
         """
-        return self._decider_of_slices(chunk) if self._mode == "batch" else self._decider_of_events(chunk, first)
+        if self._mode == "batch":
+            return self._decider_of_slices(chunk)
+        events = events_of_chunk(chunk, first, self._signals, self._indicators)
+        decider_of = self._decider_of_single_events if chunk.width == 1 else self._decider_of_events
+        return decider_of(chunk, events)
 
     def _decider_of_slices(self, chunk: Chunk) -> Decider:
         strategy, moments, batch, context_at = self._strategy, chunk.moments, chunk.batch, chunk.context_at
@@ -86,9 +90,21 @@ class Calls:
 
         return decide
 
-    def _decider_of_events(self, chunk: Chunk, first: int) -> Decider:
+    def _decider_of_single_events(self, chunk: Chunk, events: Iterator[MarketEvent]) -> Decider:
+        """As `_decider_of_events` where each slice has one event: nothing has to be counted off."""
+        strategy, advance = self._strategy, events.__next__
+
+        def decide(index: int) -> None:
+            event = advance()
+            try:
+                strategy.on_market_data(event)
+            except _RAISED as error:
+                raise self._error(error, event.symbol, chunk.context_at(index)) from error
+
+        return decide
+
+    def _decider_of_events(self, chunk: Chunk, events: Iterator[MarketEvent]) -> Decider:
         strategy, widths = self._strategy, chunk.widths
-        events = events_of_chunk(chunk, first, self._signals, self._indicators)
 
         def decide(index: int) -> None:
             event: MarketEvent | None = None
