@@ -30,6 +30,7 @@ from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.quality.scan_findings import scan_findings
 from ml4t_backtest.data.quality.series_detectors import late_revisions
 from ml4t_backtest.data.quality.source_watch import BarsSeen, Beside, SourceWatch
+from ml4t_backtest.data.read_ahead import read_ahead
 from ml4t_backtest.data.row_index import slices_of
 from ml4t_backtest.data.signal_timing import declare_known
 from ml4t_backtest.data.sources import Source, collect, describe, require_columns, scan, schema_of
@@ -214,15 +215,16 @@ class PolarsDataFeed:
         return f"PolarsDataFeed({rows:,} rows, {len(self.symbols)} symbols, {span}, columns: {names or 'prices only'})"
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the data chunk by chunk.
+        """Yield the data chunk by chunk; the next one is read while the one before is used.
 
         Raises:
             CorruptDatasetError: The rows are not those that were checked: a file was replaced, or a lazy frame claims
                 an order that its rows do not have.
         """
         edges = list(chunk_edges(self._slices, self._chunk))
-        for number, edge in enumerate(edges, start=1):
-            yield self._as_chunk(self._reader.between(*edge), is_last=number == len(edges))
+        yield from read_ahead(
+            lambda edge: self._as_chunk(self._reader.between(*edge), is_last=edge is edges[-1]), edges
+        )
 
     def bars_before(self, moment: datetime, n: int) -> pl.DataFrame:
         """Return the last `n` bars of each symbol before a moment, in the order of time; fewer where there are fewer.

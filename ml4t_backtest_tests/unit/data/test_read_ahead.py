@@ -1,0 +1,71 @@
+"""A thread reads one piece ahead: the same pieces in the same order, errors in their places, nothing left running."""
+
+from __future__ import annotations
+
+import threading
+from threading import Event
+
+import pytest
+
+from ml4t_backtest.data.read_ahead import read_ahead
+
+SECONDS = 10.0
+
+
+def test_the_pieces_come_in_the_order_of_the_items() -> None:
+    assert list(read_ahead(lambda item: item * 2, [1, 2, 3])) == [2, 4, 6]
+    assert list(read_ahead(lambda item: item, [7])) == [7]
+    assert list(read_ahead(lambda item: item, [])) == []
+
+
+def test_the_next_piece_is_read_while_one_is_used_and_none_beyond_it() -> None:
+    begun = {item: Event() for item in range(4)}
+
+    def read(item: int) -> int:
+        begun[item].set()
+        return item
+
+    pieces = read_ahead(read, range(4))
+    assert next(pieces) == 0
+    assert begun[1].wait(SECONDS)
+    # There is one reader, and it has nothing to do before the next piece is asked for.
+    assert not begun[2].wait(0.2)
+    assert next(pieces) == 1
+    assert begun[2].wait(SECONDS)
+    pieces.close()  # type: ignore[attr-defined]
+
+
+def test_an_error_is_raised_where_its_piece_would_have_come() -> None:
+    def read(item: int) -> int:
+        if item == 2:
+            raise OSError("gone")
+        return item
+
+    pieces = read_ahead(read, [0, 1, 2, 3])
+    assert [next(pieces), next(pieces)] == [0, 1]
+    with pytest.raises(OSError, match="gone"):
+        next(pieces)
+
+
+def test_who_stops_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    pieces = read_ahead(lambda item: item, range(100))
+    assert next(pieces) == 0
+    assert threading.active_count() == before + 1
+    pieces.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_a_piece_is_held_by_nobody_but_its_user() -> None:
+    import weakref
+
+    class Piece:
+        pass
+
+    pieces = read_ahead(lambda item: Piece(), range(4))
+    seen = []
+    for piece in pieces:
+        seen.append(weakref.ref(piece))
+        alive = [reference() is not None for reference in seen]
+        assert alive == [False] * (len(seen) - 1) + [True]
+        del piece
