@@ -1,4 +1,4 @@
-"""The feed: walks through prepared data one timestamp at a time, holding one chunk in memory."""
+"""The feed: walks through prepared data one timestamp at a time, holding a chunk or two in memory."""
 
 from __future__ import annotations
 
@@ -66,9 +66,10 @@ class DataFeed(Protocol):
 class PolarsDataFeed:
     """Bars with the signals, indicators and context known at each decision, chunk by chunk.
 
-    Prepared data (see `DataPreparer`) is read lazily: one chunk is in memory at a time. Raw frames are prepared first,
-    in memory. One `group_by` per chunk finds the slices, then each is a zero-copy `DataFrame.slice`: 7 microseconds
-    a timestamp where filtering the whole frame takes 59,500 (3 million rows, 250 symbols).
+    Prepared data (see `DataPreparer`) is read lazily: one chunk is in memory at a time, and the next one is read
+    meanwhile. Raw frames are prepared first, in memory. One `group_by` per chunk finds the slices, then each is a
+    zero-copy `DataFrame.slice`: 7 microseconds a timestamp where filtering the whole frame takes 59,500 (3 million
+    rows, 250 symbols).
 
     See docs/guides/preparing_data.md and docs/concepts/signal_timing.md.
 
