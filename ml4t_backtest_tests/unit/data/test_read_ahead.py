@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from threading import Event
 
 import pytest
@@ -57,15 +59,25 @@ def test_who_stops_early_leaves_no_thread_behind() -> None:
 
 
 def test_a_piece_is_held_by_nobody_but_its_user() -> None:
-    import weakref
-
     class Piece:
         pass
 
-    pieces = read_ahead(lambda item: Piece(), range(4))
-    seen = []
-    for piece in pieces:
-        seen.append(weakref.ref(piece))
-        alive = [reference() is not None for reference in seen]
-        assert alive == [False] * (len(seen) - 1) + [True]
-        del piece
+    seen: list[weakref.ref[Piece]] = []
+    is_gone: list[bool] = []
+
+    def read(item: int) -> Piece:
+        if item == 1:
+            # Who asks for this piece has done with the one before: it has to go while this one is being read.
+            deadline = time.monotonic() + 2.0
+            while not (seen and seen[0]() is None) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            is_gone.append(seen[0]() is None)
+        return Piece()
+
+    pieces = read_ahead(read, range(3))
+    piece = next(pieces)
+    seen.append(weakref.ref(piece))
+    del piece
+    next(pieces)
+    assert is_gone == [True]
+    pieces.close()  # type: ignore[attr-defined]
