@@ -57,6 +57,11 @@ class Chunk:
         """Number of slices."""
         return len(self.timestamps)
 
+    @property
+    def has_context(self) -> bool:
+        """Whether slices have context."""
+        return self.context is not None
+
     @cached_property
     def prices(self) -> Mapping[str, Floats]:
         """Columns open, high, low, close and volume as arrays over rows."""
@@ -125,11 +130,24 @@ class Chunk:
         first, last = np.searchsorted(self._ids_by_symbol, [symbol_id, symbol_id + 1])
         return slice(first, last)
 
+    def spans_of_symbols(self, symbol_ids: Integers) -> tuple[Integers, Integers]:
+        """Return where `span_of_symbol` begins and ends, for many symbols."""
+        if self.width:
+            first = symbol_ids * self.num_slices
+            return first, np.where(symbol_ids < self.width, first + self.num_slices, first)
+        return np.searchsorted(self._ids_by_symbol, symbol_ids), np.searchsorted(self._ids_by_symbol, symbol_ids + 1)
+
     def in_symbol_order(self, name: str) -> Floats:
         """Return a column of `prices` with the bars of each symbol side by side, in the order of time."""
+        return self.in_symbol_order_and_one_more(name)[:-1]
+
+    def in_symbol_order_and_one_more(self, name: str) -> Floats:
+        """Return `in_symbol_order` and a 0 behind it, so that the end of the last span is a place too."""
         if name not in self._in_symbol_order:
             column = self.prices[name]
-            by_symbol = column.reshape(-1, self.width).T.ravel() if self.width else column[self._by_symbol]
+            by_symbol = np.empty(len(column) + 1)
+            by_symbol[:-1] = column.reshape(-1, self.width).T.ravel() if self.width else column[self._by_symbol]
+            by_symbol[-1] = 0.0
             self._in_symbol_order[name] = by_symbol
         return self._in_symbol_order[name]
 

@@ -190,7 +190,7 @@ class OpenFills:
     columns: list[PlainFills] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return sum(number for *_, number in self.slices)
+        return sum(len(filled.order_ids) for filled in self.columns)
 
 
 LedgerEvent = Fill | SplitEvent | CashFlow | Doubt

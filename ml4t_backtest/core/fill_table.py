@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,15 @@ class FillTable:
     def __len__(self) -> int:
         return len(self.fill_id)
 
+    def part(self, which: Integers) -> FillTable:
+        """Return some of the fills."""
+        return FillTable(self.first_row, **{name: getattr(self, name)[which] for name in _COLUMNS})
+
+    def followed_by(self, later: FillTable) -> FillTable:
+        """Return these fills and those of a later chunk, as a table of that chunk."""
+        columns = {name: np.concatenate([getattr(self, name), getattr(later, name)]) for name in _COLUMNS}
+        return FillTable(later.first_row, **columns)
+
     def fill(self, index: int) -> Fill:
         """Return one fill as an object."""
         same = {name: getattr(self, name).item(index) for name in (*_INTEGERS, *_FLOATS)}
@@ -85,6 +94,9 @@ class FillTable:
             stop_loss=None if stop != stop else stop,
             take_profit=None if target != target else target,
         )
+
+
+_COLUMNS = tuple(field.name for field in fields(FillTable) if field.name != "first_row")
 
 
 def no_fills() -> FillTable:

@@ -164,18 +164,21 @@ class Market:
 
     def rows_of(self, symbol_ids: Integers) -> Integers:
         """Return the rows of symbols in the current slice, counted in the chunk; NO_ROW without a bar."""
-        first, width = self.chunk.first_rows[self.index], self.chunk.width
+        chunk = self.chunk
+        first = chunk.first_rows[self.index]
         if self.is_complete:
             return symbol_ids + first
-        if width:
+        if width := chunk.width:
             return np.where(symbol_ids < width, symbol_ids + first, NO_ROW)
         rows = self._rows_of_slice()[symbol_ids]
         return np.where(rows >= first, rows, NO_ROW)
 
     def run_rows_of(self, symbol_ids: Integers) -> Integers:
         """Return the rows of symbols in the current slice, counted over the run; NO_ROW without a bar."""
+        if self.is_complete:
+            return symbol_ids + (self.first_row + self.chunk.first_rows[self.index])
         rows = self.rows_of(symbol_ids)
-        return rows + self.first_row if self.is_complete else np.where(rows == NO_ROW, NO_ROW, rows + self.first_row)
+        return np.where(rows == NO_ROW, NO_ROW, rows + self.first_row)
 
     def run_row_of(self, symbol_id: int) -> int:
         """Return the row of a symbol's bar in the current slice, counted over the run; NO_ROW without a bar."""

@@ -74,7 +74,7 @@ class BlockFiller:
         if not (has_prices and self._may_hold(block, held, after)):
             return False
         filled = FilledBlock(self._market.index, block, rows, held)
-        outlay = self._outlay(block.quantities, raw, np.abs(after) - np.abs(held))
+        outlay = self._outlay(block.quantities, raw, held)
         if outlay is not None:
             self._settlement.put_off(filled, after, outlay)
             return True
@@ -86,8 +86,8 @@ class BlockFiller:
 
     def _may_hold(self, block: OrderBlock, held: Floats, after: Floats) -> bool:
         """Return whether what would be held is allowed, and no order would be cut to the shares there are."""
-        # The method `min` takes half again as long as the ufunc it calls.
-        if not self._account.allows_short and np.minimum.reduce(after) < 0.0:
+        # Comparing and counting takes a third of the time of `min`.
+        if not self._account.allows_short and np.count_nonzero(after < 0.0):
             return False
         if self._fractional and ((np.abs(after) < _NEARLY_FLAT) & (after != 0.0)).any():
             return False
@@ -96,7 +96,7 @@ class BlockFiller:
         cut = block.reduce_only & ((after * block.quantities > 0.0) | (held == 0.0))
         return not cut.any()
 
-    def _outlay(self, quantities: Floats, raw: Floats, growth: Floats) -> float | None:
+    def _outlay(self, quantities: Floats, raw: Floats, held: Floats) -> float | None:
         """Return what the cash falls by at most; None where it might not suffice at one of the turns, or nobody knows.
 
         Orders that reduce a position come first, and of a cash account these are sales: the cash is lowest before all
@@ -107,7 +107,7 @@ class BlockFiller:
         cost, net = self._most_cost(np.abs(quantities), raw), float(quantities.dot(raw))
         least = self._ledger.least_cash
         if self._account.gives_credit:
-            suffices = self._has_credit_at_worst(quantities, raw, growth, cost)
+            suffices = self._has_credit_at_worst(quantities, raw, np.abs(held + quantities) - np.abs(held), cost)
         else:
             suffices = least - cost - max(net, 0.0) > _BEYOND_DOUBT * least
         return net + cost if suffices else None

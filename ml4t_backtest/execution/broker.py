@@ -90,6 +90,12 @@ class Broker:
             candidates += [] if left is None else self._at_open(self._due(self._book.adopt(left)))
         self._reduce_then_open(candidates)
 
+    def open_block(self) -> None:
+        """Step 1 where nothing but a block works: what of it cannot be filled here works as single orders."""
+        block = self._book.take_block()
+        if block is not None and (left := self._fill_block(block)) is not None:
+            self._book.adopt(left)
+
     def inside(self) -> None:
         """Step 2: test what is left against the bar, protective orders first; money freed here is spent later."""
         if not self._book.has_singles:

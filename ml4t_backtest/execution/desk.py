@@ -115,9 +115,9 @@ class Desk:
         self._ids = ids
         filler = Filler(market, ledger, self.journal, rules.costs, account, self._guard, habits, fractional=fractional)
         size = OrderSize(fractional=fractional, lot_size=rules.lot_size, whole=habits.whole)
-        block_entry, block_filler = None, None
+        self._block_entry, block_filler = None, None
         if rules.are_plain and not keeps_news:
-            block_entry = BlockEntry(
+            self._block_entry = BlockEntry(
                 market,
                 ledger,
                 self.book,
@@ -135,7 +135,6 @@ class Desk:
             rules.position_rules,
             habits,
             size,
-            block_entry,
             on_insufficient_cash=rules.on_insufficient_cash,
         )
         self._broker = Broker(
@@ -185,9 +184,18 @@ class Desk:
             self._market.pass_over(index)
             return True
         self._market.move_to(index)
-        self.before_open()
-        self.trade()
-        return self.close()
+        if self._due[index] or self.book.has_singles or not self._trade_block():
+            self.before_open()
+            self.trade()
+            return self.close()
+        self._market.take_marks()
+        return self._account_lives()
+
+    def _trade_block(self) -> bool:
+        """Let a block meet the open where nothing else works and nothing falls due; return whether that was all."""
+        self._market.take_opens()
+        self._broker.open_block()
+        return not self.book.has_singles
 
     def warm_up(self) -> None:
         """Live through a slice before the traded span: corporate actions reach its prices, no money moves."""
@@ -211,6 +219,10 @@ class Desk:
         self._broker.at_close()
         self._broker.end_slice()
         self._custodian.after_close()
+        return self._account_lives()
+
+    def _account_lives(self) -> bool:
+        """End of step 3: margin calls and limits. Return whether the account still lives."""
         calm_until = 0 if self._guard.watches_equity else self._watch.calm_until()
         self._calm_until = 0 if self.book else calm_until
         if calm_until > self._market.index:
@@ -229,6 +241,8 @@ class Desk:
     def accept(self, requests: Sequence[Request]) -> None:
         """Step 4: take in what the strategy decided."""
         self._calm_until = 0
+        if self._block_entry is not None and self._block_entry.accept(requests):
+            return
         known = len(self.book.submitted)
         self.entry.accept(requests)
         self._screening.screen(self.book.submitted[known:])

@@ -20,7 +20,6 @@ from ml4t_backtest.core.orders import (
     Terms,
 )
 from ml4t_backtest.execution.accounts import Account
-from ml4t_backtest.execution.block_entry import BlockEntry
 from ml4t_backtest.execution.book import Book
 from ml4t_backtest.execution.guard import PositionRules
 from ml4t_backtest.execution.knobs.habits import Habits
@@ -50,7 +49,6 @@ class OrderEntry:
         rules: PositionRules,
         habits: Habits,
         size: OrderSize,
-        blocks: BlockEntry | None,
         *,
         on_insufficient_cash: CashPolicy | None,
     ) -> None:
@@ -64,7 +62,6 @@ class OrderEntry:
             rules: Protection that entries get without asking.
             habits: Tick and water marks of a profile.
             size: How much an order is for.
-            blocks: Takes slices of plain orders in columns; None where each order has to be looked at.
             on_insufficient_cash: Policy for all buys; None for the one of each sizing.
         """
         self._market = market
@@ -74,13 +71,10 @@ class OrderEntry:
         self._rules = rules
         self._habits = habits
         self._size = size
-        self._blocks = blocks
         self._on_insufficient_cash = on_insufficient_cash
 
     def accept(self, requests: Sequence[Request]) -> None:
         """Work through the requests of a slice in order; none can touch the slice itself."""
-        if not requests or (self._blocks is not None and self._blocks.accept(requests)):
-            return
         equity = self._ledger.value().equity
         for request in _one_by_one(requests, self._market.symbols):
             if isinstance(request, OrderRequest):

@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 
 from ml4t_backtest.core import schemas
-from ml4t_backtest.core.chunk import Chunk, Floats, Integers
+from ml4t_backtest.core.chunk import Chunk, Integers
 from ml4t_backtest.core.columns import coded
 from ml4t_backtest.core.fill_table import PHASE_CODES, FillTable
 from ml4t_backtest.core.instants import UTC_MICROSECONDS
 from ml4t_backtest.core.record_schemas import EXIT_REASONS, SIDES, TRADE_STATUSES
+from ml4t_backtest.execution.carried import Carried
 
 # Where among the entries of the journal a trade's exit stands; only until the rows of a chunk are in order.
 PLACE = "place"
@@ -33,35 +34,40 @@ _MICROSECONDS_PER_DAY = 86_400_000_000
 _AT_OPEN = PHASE_CODES["open"]
 
 
-def round_trips(fills: FillTable, touched: Sequence[int]) -> tuple[Integers, Integers]:
-    """Return the fills that open such positions and, aligned, those that close them.
+def plain_positions(fills: FillTable, touched: Sequence[int]) -> tuple[Integers, Integers, Integers]:
+    """Return the fills that open such positions, aligned with them those that close them, and those left open.
 
     Args:
-        fills: Fills of a chunk.
+        fills: Fills in the order they happened.
         touched: Symbols to whose positions something else happened; none of theirs is such a position.
     """
     order = np.argsort(fills.symbol_id, kind="stable")
-    first, second = order[:-1], order[1:]
-    pair = fills.symbol_id[first] == fills.symbol_id[second]
-    pair &= (fills.before[first] == 0.0) & (fills.quantity[second] == -fills.quantity[first])
-    pair &= fills.before[second] == fills.quantity[first]
-    pair &= fills.slice_index[second] > fills.slice_index[first]
-    for fill in (first, second):
-        pair &= (fills.phase[fill] == _AT_OPEN) & np.isnan(fills.stop_loss[fill]) & np.isnan(fills.take_profit[fill])
+    symbol_ids, before, quantity = fills.symbol_id[order], fills.before[order], fills.quantity[order]
+    plain = (fills.phase[order] == _AT_OPEN) & np.isnan(fills.stop_loss[order]) & np.isnan(fills.take_profit[order])
     if touched:
-        pair &= ~np.isin(fills.symbol_id[first], touched)
-    return first[pair], second[pair]
+        plain &= ~np.isin(symbol_ids, touched)
+    opens, same = plain & (before == 0.0), symbol_ids[1:] == symbol_ids[:-1]
+    pair = opens[:-1] & plain[1:] & same & (quantity[1:] == -quantity[:-1]) & (before[1:] == quantity[:-1])
+    pair &= np.diff(fills.slice_index[order]) > 0
+    return order[:-1][pair], order[1:][pair], order[opens & np.append(~same, True)[: len(order)]]
 
 
-def round_trip_rows(chunk: Chunk, fills: FillTable, entered: Integers, left: Integers) -> pl.DataFrame:
-    """Return the trades of `round_trips`, types as TRADE_TYPES."""
+def round_trip_rows(chunk: Chunk, begun: Carried, entered: Integers, left: Integers) -> pl.DataFrame:
+    """Return the trades of positions that were opened and closed, types as TRADE_TYPES.
+
+    Args:
+        chunk: The chunk they were closed in.
+        begun: Its fills and those before.
+        entered: Which of them opened the positions.
+        left: Aligned with these, which closed them.
+    """
     if not len(entered):
         return pl.DataFrame(schema=TRADE_TYPES)
+    fills = begun.fills
     quantity, entry_price, entry_raw = np.abs(fills.quantity[entered]), fills.price[entered], fills.raw_price[entered]
     side = np.sign(fills.quantity[entered])
-    first, last = (chunk.places(fills.row[fill] - fills.first_row) for fill in (entered, left))
-    highest = _extreme(np.maximum, chunk.in_symbol_order("high"), first, last)
-    lowest = _extreme(np.minimum, chunk.in_symbol_order("low"), first, last)
+    last = chunk.places(fills.row[left] - fills.first_row)
+    highest, lowest = begun.extremes(chunk, entered, last)
     exit_raw = fills.raw_price[left]
     highest = np.maximum(np.maximum(highest, entry_raw), exit_raw)
     lowest = np.minimum(np.minimum(lowest, entry_raw), exit_raw)
@@ -100,7 +106,7 @@ def round_trip_rows(chunk: Chunk, fills: FillTable, entered: Integers, left: Int
         "total_cost": cost,
         "pnl_net": net,
         "pnl_percent": net / (entry_price * quantity),
-        "holding_period_bars": last - first,
+        "holding_period_bars": begun.bars[entered] + last - begun.first_places(chunk, entered),
         "holding_period_days": (fills.timestamp[left] - fills.timestamp[entered]) / _MICROSECONDS_PER_DAY,
         "stop_loss_level": never,
         "take_profit_level": never,
@@ -123,11 +129,3 @@ def with_datetimes(trades: pl.DataFrame) -> pl.DataFrame:
     """Return trades with their instants as datetimes, columns in the order of TRADE_TYPES."""
     stamps = pl.from_epoch(pl.col(*INSTANTS), time_unit="us").dt.replace_time_zone("UTC").cast(UTC_MICROSECONDS)
     return trades.with_columns(stamps).select(*TRADE_TYPES)
-
-
-def _extreme(of: np.ufunc, prices: Floats, first: Integers, last: Integers) -> Floats:
-    """Return the extreme of `prices` from each `first` up to its `last`, which is never the first."""
-    bounds = np.column_stack([first, last]).ravel()
-    # A bound behind the last price is none that reduceat takes; what lies between the spans is thrown away.
-    found: Floats = of.reduceat(np.append(prices, prices[-1:]), bounds)[::2]
-    return found

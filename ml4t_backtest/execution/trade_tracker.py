@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ml4t_backtest.core.chunk import Chunk
+from ml4t_backtest.core.chunk import Chunk, Integers
 from ml4t_backtest.core.fill import Alternative, CashFlow, Fill, JournalEntry, LedgerEvent, SplitEvent
 from ml4t_backtest.core.fill_table import FillTable, placed_events
 from ml4t_backtest.core.orders import NO_ROW
+from ml4t_backtest.execution.carried import Carried
 from ml4t_backtest.execution.round_trips import (
     INSTANTS,
     PLACE,
     TRADE_TYPES,
+    plain_positions,
     round_trip_rows,
-    round_trips,
     with_datetimes,
 )
 from ml4t_backtest.execution.symbol_bars import (
@@ -141,30 +142,44 @@ class TradeTracker:
     def __init__(self, symbols: list[str]) -> None:
         self._symbols = symbols
         self._open: dict[int, _OpenTrade] = {}
+        self._carried = Carried.none()
         self._parts: list[pl.DataFrame] = []
 
     def read(self, chunk: Chunk, entries: Sequence[JournalEntry], fills: FillTable) -> None:
         """Take in one chunk: what happened in it, in order, its fills as columns, and its prices.
 
-        A position that one fill opens and the next one closes, both at an open, is a row by arithmetic on columns;
-        what happens to all others is gone through event by event.
+        A position that one fill opens and the next one closes, both at an open, is a row by arithmetic on columns, and
+        columns are what is kept of it until then; what happens to all others is gone through event by event.
         """
-        others = placed_events(entries)
-        entered, left = round_trips(fills, [event.symbol_id for _, event in others])
-        plain = np.zeros(len(fills), dtype=bool)
-        plain[entered] = plain[left] = True
-        events = [(fills.place.item(index), fills.fill(index)) for index in np.flatnonzero(~plain).tolist()]
+        begun, others = self._carried.followed_by(fills), placed_events(entries)
+        entered, left, staying = plain_positions(begun.fills, [event.symbol_id for _, event in others])
+        plain = np.zeros(len(begun), dtype=bool)
+        plain[entered] = plain[left] = plain[staying] = True
+        singles = np.flatnonzero(~plain)
+        self._take_up(begun, singles[singles < len(self._carried)])
+        events = [(begun.fills.place.item(i), begun.fills.fill(i)) for i in singles.tolist() if i >= len(self._carried)]
         rows = self._walk_through(chunk, sorted([*events, *others], key=lambda event: event[0]))
-        parts = [part for part in (round_trip_rows(chunk, fills, entered, left), _as_frame(rows)) if part.height]
+        self._carried = begun.at_end(chunk, staying)
+        parts = [part for part in (round_trip_rows(chunk, begun, entered, left), _as_frame(rows)) if part.height]
         if parts:
             # Exits of one slice keep the order of their fills over all symbols, however the chunks fall.
             self._parts.append(pl.concat(parts).sort(PLACE).drop(PLACE))
 
     def frame(self, marks: dict[int, float], timestamp: int) -> pl.DataFrame:
         """Return all trades so far with REFERENCES columns, open positions valued at `marks` at `timestamp`."""
+        self._take_up(self._carried, np.arange(len(self._carried)))
+        self._carried = Carried.none()
         still_open = [(0, self._open_row(trade, marks[symbol_id], timestamp)) for symbol_id, trade in self._in_order()]
         frames = [*self._parts, _as_frame(still_open).drop(PLACE)]
         return pl.concat(frames).with_row_index("trade_id", offset=1)
+
+    def _take_up(self, begun: Carried, which: Integers) -> None:
+        """Go on with some positions as objects, from the bars before the present chunk."""
+        for index in which.tolist():
+            first, bars = begun.fills.fill(index), begun.bars.item(index)
+            trade = _begun(first, abs(first.quantity), -bars)
+            trade.see(begun.highest.item(index), begun.lowest.item(index))
+            self._open[first.symbol_id] = trade
 
     def _walk_through(
         self, chunk: Chunk, events: Sequence[tuple[int, LedgerEvent]]
@@ -217,7 +232,7 @@ class TradeTracker:
         side = 1.0 if fill.quantity > 0.0 else -1.0
         size = abs(fill.quantity)
         if trade is None:
-            self._enter(fill, side, size, bar, bars)
+            self._enter(fill, size, bar, bars)
             return None
         if trade.side == side:
             trade.add(size, fill.price, fill.raw_price, fill.commission, fill.slippage)
@@ -228,28 +243,14 @@ class TradeTracker:
         closed = min(size, trade.quantity)
         row = self._exit(trade, _exit_of(fill, closed), bar - (fill.phase == "settled"))
         if size > closed:
-            self._enter(fill, side, size - closed, bar, bars)
+            self._enter(fill, size - closed, bar, bars)
         return row
 
-    def _enter(self, fill: Fill, side: float, size: float, bar: int, bars: SymbolBars) -> None:
-        """Open a trade with `size` shares of a fill; a flip brings its costs along pro rata."""
-        share = size / abs(fill.quantity)
-        raw = fill.raw_price
-        self._open[fill.symbol_id] = _OpenTrade(
-            first=fill,
-            side=side,
-            quantity=size,
-            average_price=fill.price,
-            average_raw=raw,
-            highest=raw,
-            lowest=raw,
-            entry_bar=bar,
-            stop_loss=fill.stop_loss,
-            take_profit=fill.take_profit,
-            rest_of_entry_bar=rest_of_bar(fill, bar, bars),
-            commission=fill.commission * share,
-            slippage=fill.slippage * share,
-        )
+    def _enter(self, fill: Fill, size: float, bar: int, bars: SymbolBars) -> None:
+        """Open a trade with `size` shares of a fill."""
+        trade = _begun(fill, size, bar)
+        trade.rest_of_entry_bar = rest_of_bar(fill, bar, bars)
+        self._open[fill.symbol_id] = trade
 
     def _on_split(self, trade: _OpenTrade | None, split: SplitEvent, bar: int) -> dict[str, Any] | None:
         if trade is None:
@@ -283,6 +284,25 @@ class TradeTracker:
         row = _row(trade, leaving, -1 - trade.entry_bar)
         blank = dict.fromkeys(("exit_timestamp", "exit_price", "exit_quantity", "exit_reason"))
         return {**row, **blank, "status": "open"}
+
+
+def _begun(fill: Fill, size: float, bar: int) -> _OpenTrade:
+    """Return a trade that `size` shares of a fill open; a flip brings its costs along pro rata."""
+    share = size / abs(fill.quantity)
+    return _OpenTrade(
+        first=fill,
+        side=1.0 if fill.quantity > 0.0 else -1.0,
+        quantity=size,
+        average_price=fill.price,
+        average_raw=fill.raw_price,
+        highest=fill.raw_price,
+        lowest=fill.raw_price,
+        entry_bar=bar,
+        stop_loss=fill.stop_loss,
+        take_profit=fill.take_profit,
+        commission=fill.commission * share,
+        slippage=fill.slippage * share,
+    )
 
 
 def _live_through(trade: _OpenTrade, bars: SymbolBars, first: int, last: int) -> None:

@@ -188,7 +188,7 @@ class Strategy:
         wanted = shares.nonzero()[0]
         if tif == "gtc" and not protection:
             symbol_ids = self._outbox.symbol_ids(names)[wanted]
-            if wanted.size and np.minimum.reduce(symbol_ids) != NO_ROW:
+            if wanted.size and NO_ROW not in symbol_ids.tolist():
                 return self._outbox.put_batch(symbol_ids, shares[wanted])
         terms = arguments.terms_of("the batch", None, None, None, None, False, tif)
         shared = arguments.protection_of("the batch", protection)

@@ -80,11 +80,14 @@ class Calls:
         return decider_of(chunk, events)
 
     def _decider_of_slices(self, chunk: Chunk) -> Decider:
-        strategy, moments, batch, context_at = self._strategy, chunk.moments, chunk.batch, chunk.context_at
+        strategy, moments, context_at, has_context = self._strategy, chunk.moments, chunk.context_at, chunk.has_context
+        rows_from, first_rows, widths = chunk.frame.slice, chunk.first_rows, chunk.widths
 
         def decide(index: int) -> None:
+            # A view of the slice's rows, and context of its own: here without a call for each.
+            batch, context = rows_from(first_rows[index], widths[index]), context_at(index) if has_context else {}
             try:
-                strategy.on_timestamp_batch(moments[index], batch(index), context_at(index))
+                strategy.on_timestamp_batch(moments[index], batch, context)
             except _RAISED as error:
                 raise self._error(error, context=context_at(index)) from error
 
