@@ -79,11 +79,13 @@ class RunRecords:
         entries = desk.take_entries()
         fills = fill_table(entries, chunk, first_row)
         ended, decision_rows = desk.book.take_records()
-        self._orders.append(records.orders_frame(ended, fills, self._market.symbols))
+        if ended or len(fills):
+            self._orders.append(records.orders_frame(ended, fills, self._market.symbols))
+        if len(fills):
+            self._fills.append(records.fills_frame(fills, self._market.symbols))
+            self._decision_rows.append(fills.decision_row)
         self._tracker.read(chunk, entries, fills)
         self._seen.keep(chunk, decision_rows, fills)
-        self._fills.append(records.fills_frame(fills, self._market.symbols))
-        self._decision_rows.append(fills.decision_row)
         self._flows += [entry for entry in entries if isinstance(entry, CashFlow)]
         if begin.first_slice < chunk.num_slices:
             traded = chunk.tail(begin.first_slice)

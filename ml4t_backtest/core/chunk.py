@@ -246,6 +246,7 @@ def plain(array: npt.NDArray[Any]) -> list[int]:
 
 def slice_offsets(timestamps: pl.Series) -> tuple[Integers, Integers]:
     """Return the distinct timestamps of sorted rows and where each begins, with the end as last offset."""
-    groups = timestamps.to_frame("t").group_by("t", maintain_order=True).len()
-    offsets = np.concatenate([[0], groups["len"].cast(pl.Int64).cum_sum().to_numpy()])
-    return instants(groups["t"]).to_numpy(), offsets.astype(np.int64)
+    stamps = instants(timestamps).to_numpy()
+    first = np.append([True], stamps[1:] != stamps[:-1])[: len(stamps)]
+    offsets = np.append(np.flatnonzero(first), len(stamps))
+    return stamps[offsets[:-1]], offsets

@@ -68,6 +68,8 @@ class Carried:
         """Return the highest and the lowest price since each fill, up to the places `last` and without those bars."""
         first, highest, lowest = self.first_places(chunk, which), self.highest[which], self.lowest[which]
         seen = last > first
+        if not seen.any():
+            return highest, lowest
         bounds = np.column_stack([first[seen], last[seen]]).ravel()
         for so_far, of, name in ((highest, np.maximum, "high"), (lowest, np.minimum, "low")):
             # What lies between the spans is thrown away; a bound behind all prices is none that `reduceat` takes.

@@ -61,8 +61,6 @@ def round_trip_rows(chunk: Chunk, begun: Carried, entered: Integers, left: Integ
         entered: Which of them opened the positions.
         left: Aligned with these, which closed them.
     """
-    if not len(entered):
-        return pl.DataFrame(schema=TRADE_TYPES)
     fills = begun.fills
     quantity, entry_price, entry_raw = np.abs(fills.quantity[entered]), fills.price[entered], fills.raw_price[entered]
     side = np.sign(fills.quantity[entered])

@@ -48,8 +48,8 @@ class SeenRows:
             decision_rows: Rows on which orders were decided that have not filled, counted over the run.
             fills: Its fills.
         """
-        if self._columns:
-            pointed = np.concatenate([np.array(decision_rows, dtype=np.int64), fills.decision_row, fills.row])
+        pointed = np.concatenate([np.array(decision_rows, dtype=np.int64), fills.decision_row, fills.row])
+        if self._columns and len(pointed):
             rows = _marked(pointed - fills.first_row, len(chunk.symbol_ids))
             bars = chunk.frame.select(*self._columns, *self._known)[rows]
             self._bars.append(bars.insert_column(0, pl.Series(_ROW, rows + fills.first_row)))

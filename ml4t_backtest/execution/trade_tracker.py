@@ -160,7 +160,8 @@ class TradeTracker:
         events = [(begun.fills.place.item(i), begun.fills.fill(i)) for i in singles.tolist() if i >= len(self._carried)]
         rows = self._walk_through(chunk, sorted([*events, *others], key=lambda event: event[0]))
         self._carried = begun.at_end(chunk, staying)
-        parts = [part for part in (round_trip_rows(chunk, begun, entered, left), _as_frame(rows)) if part.height]
+        parts = [round_trip_rows(chunk, begun, entered, left)] if len(entered) else []
+        parts += [_as_frame(rows)] if rows else []
         if parts:
             # Exits of one slice keep the order of their fills over all symbols, however the chunks fall.
             self._parts.append(pl.concat(parts).sort(PLACE).drop(PLACE))
