@@ -81,11 +81,13 @@ class Filler:
         self._volume_used: dict[int, float] = {}
         self._freed = 0.0
         self._is_inside = False
+        self._slice = 0
 
     def begin_slice(self) -> None:
         """Forget the volume used in the slice before, and what was freed in it."""
         self._volume_used.clear()
         self._freed, self._is_inside = 0.0, False
+        self._slice = self._market.timestamp
 
     def begin_inside(self) -> None:
         """From here on what exits free is not spent before the next slice."""
@@ -93,6 +95,9 @@ class Filler:
 
     def begin_close(self) -> None:
         """From here on exits pay for entries again, but what the inside of the bars freed stays out of reach."""
+        # Where nothing worked before the close, the slice begins here.
+        if self._slice != self._market.timestamp:
+            self.begin_slice()
         self._is_inside = False
 
     def hold_back(self, order: Order, size: float, chance: Chance) -> None:

@@ -282,3 +282,14 @@ def test_order_of_the_weights_changes_nothing() -> None:
     cut = [math.floor(quantity * factor) for quantity in (41, 18, 7)]
     assert cut == [25, 11, 4]
     assert quantities(runs[0].fills) == [("A", 25.0), ("B", 11.0), ("C", 4.0)]
+
+
+def test_under_same_close_what_a_stop_freed_inside_a_bar_is_spent_from_the_next_slice_on() -> None:
+    # 100 shares at 10 are all the cash; the stop at 9 leaves 900 on day 2, of which 95 shares at 9 take 855.
+    world = {"A": [10, 10, (10.0, 10.0, 8.0, 9.0), 9, 9]}
+    enter, again = (lambda s: s.buy("A", 100, stop_loss=9.0)), (lambda s: s.buy("A", 95))
+    later = run(world, {0: enter, 3: again}, fill_at="same_close")
+    assert quantities(later.fills) == [("A", 100.0), ("A", -100.0), ("A", 95.0)]
+    at_once = run(world, {0: enter, 2: again}, fill_at="same_close")
+    assert quantities(at_once.fills) == [("A", 100.0), ("A", -100.0)]
+    assert at_once.orders["reason"].to_list()[-1] == "insufficient_cash"
