@@ -26,16 +26,19 @@ class BarReader:
             symbols: Ascending.
             states: Of the files that were looked at.
             file: Where they lie.
-            in_memory: Whether they are a frame already: then they are put in order once, and a span is a view of them.
+            in_memory: Whether they are a frame already: then they are put in order and in one piece once, and a span is
+                a view of them.
         """
         self._symbols = pl.Enum(symbols)
         self._file = file
         self._states = states
         self._rows = rows
-        self._frame = in_order(self._named(collect(rows, file=file))) if in_memory else None
+        self._frame = in_order(self._named(collect(rows, file=file))).rechunk() if in_memory else None
 
     def between(self, first: datetime, last: datetime, height: int) -> pl.DataFrame:
-        """Return the bars from `first` to `last`, inclusive; `height` is how many there must be.
+        """Return the bars from `first` to `last`, inclusive, in one piece; `height` is how many there must be.
+
+        In one piece each column is an array without a copy, and a slice of it a view that is found at once.
 
         Raises:
             CorruptDatasetError: The rows are not those that were checked.
@@ -49,7 +52,7 @@ class BarReader:
                 f"{self._file or 'the data'} gives {rows.height} rows from {first} to {last} where {height} were "
                 "checked: it changed meanwhile, or its rows are flagged as sorted and are not"
             )
-        return in_order(self._named(rows))
+        return in_order(self._named(rows)).rechunk()
 
     def none(self) -> pl.DataFrame:
         """Return the columns without a row."""

@@ -260,8 +260,6 @@ class PolarsDataFeed:
         raise_violations(late)
 
     def _as_chunk(self, rows: pl.DataFrame, *, is_last: bool) -> Chunk:
-        # In one piece each column is an array without a copy, and a slice of it a view that is found at once.
-        rows = rows.rechunk()
         timestamps, offsets = slice_offsets(rows["timestamp"])
         stamps = rows["timestamp"].gather(offsets[:-1])
         decided = instants(rows["decision_instant"]).to_numpy()

@@ -21,7 +21,7 @@ class Carried:
     """The fills of a chunk, before them those that began the positions it was entered with.
 
     Attributes:
-        fills: The fills; one of an earlier chunk has -1 as its slice and its place.
+        fills: The fills; one of an earlier chunk has -1 as its slice, and a place that no longer counts.
         bars: Per fill the bars of its symbol from it on, in the chunks before; 0 for a fill of this one.
         highest: Per fill the highest price in them; -inf without any.
         lowest: Per fill the lowest price in them; inf without any.
@@ -52,10 +52,10 @@ class Carried:
 
     def at_end(self, chunk: Chunk, which: Integers) -> Carried:
         """Return some of them as they stand after the chunk."""
-        kept, before = self.fills.part(which), np.full(len(which), _BEFORE)
-        _, ends = chunk.spans_of_symbols(kept.symbol_id)
+        _, ends = chunk.spans_of_symbols(self.fills.symbol_id[which])
         bars = self.bars[which] + ends - self.first_places(chunk, which)
-        return Carried(replace(kept, slice_index=before, place=before), bars, *self.extremes(chunk, which, ends))
+        kept = replace(self.fills.part(which), slice_index=np.full(len(which), _BEFORE))
+        return Carried(kept, bars, *self.extremes(chunk, which, ends))
 
     def first_places(self, chunk: Chunk, which: Integers) -> Integers:
         """Return where the bars of the chunk that a position has seen begin in `Chunk.in_symbol_order`."""
