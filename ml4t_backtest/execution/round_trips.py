@@ -47,8 +47,7 @@ def plain_positions(fills: FillTable, touched: Sequence[int]) -> tuple[Integers,
     if touched:
         plain &= ~np.isin(symbol_ids, touched)
     opens, same = plain & (before == 0.0), symbol_ids[1:] == symbol_ids[:-1]
-    pair = opens[:-1] & plain[1:] & same & (quantity[1:] == -quantity[:-1]) & (before[1:] == quantity[:-1])
-    pair &= np.diff(fills.slice_index[order]) > 0
+    pair = opens[:-1] & plain[1:] & same & (quantity[1:] == -quantity[:-1])
     return order[:-1][pair], order[1:][pair], order[opens & np.append(~same, True)[: len(order)]]
 
 

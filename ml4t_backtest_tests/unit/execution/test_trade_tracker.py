@@ -137,6 +137,14 @@ def test_exit_bar_counts_with_its_open_only() -> None:
     assert excursions(row) == (pytest.approx(0.1), 0.0)
 
 
+def test_the_open_of_the_exit_bar_counts_where_a_stop_order_sells_inside_it() -> None:
+    # Bought at 10; the bar of the exit opens at 12 and falls through the stop at 9.5: 15 and 8 are not its own.
+    world = {"A": [10, 10, 10, (12, 15, 8, 9)]}
+    row = trade(run(world, {0: lambda s: s.buy("A", 1), 1: lambda s: s.sell("A", 1, stop=9.5)}))
+    assert (row["exit_price"], row["exit_reason"]) == (9.5, "signal")
+    assert excursions(row) == (pytest.approx(0.2), pytest.approx(-0.05))
+
+
 def test_bars_between_count_whole() -> None:
     world = {"A": [10, 10, (10, 14, 9, 10), (10, 11, 7, 10), 10]}
     row = trade(run(world, {0: lambda s: s.buy("A", 1), 3: lambda s: s.sell("A", 1)}))
