@@ -6,7 +6,6 @@ They are stated once, here, and checked after every run. The tolerance is the co
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import polars as pl
@@ -104,4 +103,5 @@ def _bought(fills: pl.DataFrame) -> float:
 
 
 def _total(values: pl.Series) -> float:
-    return math.fsum(values.drop_nulls().to_list())
+    # Added pairwise and by one thread: off by far less than the tolerance, at a tenth of the price of an exact sum.
+    return float(values.drop_nulls().to_numpy().sum())
