@@ -21,6 +21,7 @@ from ml4t_backtest.core.instants import instants, to_datetimes
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+_LONG_AGO = np.iinfo(np.int64).min + 1
 _PRICES = ("open", "high", "low", "close", "volume")
 
 
@@ -57,11 +58,6 @@ class Chunk:
         """Number of slices."""
         return len(self.timestamps)
 
-    @property
-    def has_context(self) -> bool:
-        """Whether slices have context."""
-        return self.context is not None
-
     @cached_property
     def prices(self) -> Mapping[str, Floats]:
         """Columns open, high, low, close and volume as arrays over rows."""
@@ -94,14 +90,21 @@ class Chunk:
 
     @cached_property
     def last_opened(self) -> Integers:
-        """Per slice, the latest open instant among its bars."""
-        latest: Integers = np.maximum.reduceat(self.opened, self.offsets[:-1])
-        return latest
+        """Per slice, the latest open instant among its bars; long ago for a slice without bars."""
+        return self._per_slice(np.maximum, self.opened, _LONG_AGO)
 
     @cached_property
     def first_opened(self) -> list[int]:
-        """Per slice, the earliest open instant among its bars."""
-        return plain(np.minimum.reduceat(self.opened, self.offsets[:-1]))
+        """Per slice, the earliest open instant among its bars; a far one for a slice without bars."""
+        return plain(self._per_slice(np.minimum, self.opened, -_LONG_AGO))
+
+    def _per_slice(self, of: np.ufunc, values: Integers, of_none: int) -> Integers:
+        """Return what a reduction gives of the rows of each slice, and `of_none` where it has none."""
+        found, filled = np.full(self.num_slices, of_none), np.diff(self.offsets) > 0
+        if filled.any():
+            # Between slices with rows lie none, so that each ends where the next of them begins.
+            found[filled] = of.reduceat(values, self.offsets[:-1][filled])
+        return found
 
     @cached_property
     def width(self) -> int:

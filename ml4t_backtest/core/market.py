@@ -203,8 +203,13 @@ class Market:
         return self.chunk.decided.item(self.index)
 
     @property
+    def has_bars(self) -> bool:
+        """Whether the current slice has a bar at all."""
+        return self.chunk.widths[self.index] > 0
+
+    @property
     def opened(self) -> int:
-        """Latest open instant among the bars of the current slice."""
+        """Latest open instant among the bars of the current slice; long ago where it has none."""
         return self.chunk.last_opened.item(self.index)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ml4t_backtest.core.instants import as_moments
 from ml4t_backtest.data.files.batches import batches
 from ml4t_backtest.data.quality.inspector import Inspector
 from ml4t_backtest.data.quick_check import QuickCheck
+from ml4t_backtest.data.read_ahead import read_ahead
 from ml4t_backtest.data.row_index import RowIndex, Spans, SymbolCodes, slice_runs, slices_of
 from ml4t_backtest.data.slice_counts import SliceCounts
 from ml4t_backtest.data.sources import collect
@@ -70,13 +71,12 @@ def check_bars(
         SignalTimingError: Only availability rules are broken.
         DataValidationError: Anything else, or something found that the inspector refuses.
     """
-    walk, first = _Walk(QuickCheck(schema), schema, file), 0
-    for part in batches(rows, at_once, file=file):
-        index = walk.check(part, first)
+    walk = _Walk(QuickCheck(schema), schema, file)
+    # One part is looked through while the rules are checked in the next.
+    for part, first, index in read_ahead(walk.through(batches(rows, at_once, file=file))):
         if inspector is not None and index is not None and not walk.found:
             inspector.see(part, index.codes, np.arange(first, first + part.height))
-        first += part.height
-    if not first:
+    if not walk.height:
         raise_violations(find_violations(collect(rows, file=file), schema, file=file))
     raise_violations(merge_violations([*walk.found, *walk.repeats_across(rows, at_once)]))
     bars = CheckedBars(rows, walk.slices.frame().drop("is_torn"), walk.symbols())
@@ -115,6 +115,13 @@ class _Walk:
         self._by_time = self._by_symbol = True
         self._last: tuple[int, str] | None = None
         self._known = 0
+        self.height = 0
+
+    def through(self, parts: Iterable[pl.DataFrame]) -> Iterator[tuple[pl.DataFrame, int, RowIndex | None]]:
+        """Check part after part; yield each with the rows before it, and its numbers where its keys are sound."""
+        for part in parts:
+            first, self.height = self.height, self.height + part.height
+            yield part, first, self.check(part, first)
 
     def check(self, part: pl.DataFrame, first: int) -> RowIndex | None:
         """Check a part; return its numbers, or None where its keys are broken.

@@ -223,9 +223,7 @@ class PolarsDataFeed:
                 an order that its rows do not have.
         """
         edges = list(chunk_edges(self._slices, self._chunk))
-        yield from read_ahead(
-            lambda edge: self._as_chunk(self._reader.between(*edge), is_last=edge is edges[-1]), edges
-        )
+        yield from read_ahead(self._as_chunk(self._reader.between(*edge), is_last=edge is edges[-1]) for edge in edges)
 
     def bars_before(self, moment: datetime, n: int) -> pl.DataFrame:
         """Return the last `n` bars of each symbol before a moment, in the order of time; fewer where there are fewer.

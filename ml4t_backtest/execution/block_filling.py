@@ -56,7 +56,8 @@ class BlockFiller:
         market = self._market
         rows = market.rows_of(block.symbol_ids)
         if market.chunk.first_opened[market.index] < block.decided or (not market.is_complete and NO_ROW in rows):
-            due = (rows != NO_ROW) & (market.chunk.opened[rows] >= block.decided)
+            due = rows != NO_ROW
+            due[due] = market.chunk.opened[rows[due]] >= block.decided
             if not due.all():
                 return self._fill_due(block, rows, due)
         return (block, None) if self._fill(block, rows) else (None, block)

@@ -6,14 +6,12 @@ Most positions are such at the edge of a chunk. One to which something else happ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ml4t_backtest.core.chunk import Chunk, Floats, Integers
 from ml4t_backtest.core.fill_table import FillTable, no_fills
-
-_BEFORE = -1
 
 
 @dataclass(frozen=True)
@@ -21,13 +19,15 @@ class Carried:
     """The fills of a chunk, before them those that began the positions it was entered with.
 
     Attributes:
-        fills: The fills; one of an earlier chunk has -1 as its slice, and a place that no longer counts.
+        fills: The fills; slice and place of those before the chunk count no longer.
+        before: How many of them came before the chunk.
         bars: Per fill the bars of its symbol from it on, in the chunks before; 0 for a fill of this one.
         highest: Per fill the highest price in them; -inf without any.
         lowest: Per fill the lowest price in them; inf without any.
     """
 
     fills: FillTable
+    before: int
     bars: Integers
     highest: Floats
     lowest: Floats
@@ -35,7 +35,7 @@ class Carried:
     @classmethod
     def none(cls) -> Carried:
         """Return a table without rows."""
-        return cls(no_fills(), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+        return cls(no_fills(), 0, np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
 
     def __len__(self) -> int:
         return len(self.fills)
@@ -45,6 +45,7 @@ class Carried:
         number = len(fills)
         return Carried(
             self.fills.followed_by(fills),
+            len(self),
             np.append(self.bars, np.zeros(number, dtype=np.int64)),
             np.append(self.highest, np.full(number, -np.inf)),
             np.append(self.lowest, np.full(number, np.inf)),
@@ -52,15 +53,16 @@ class Carried:
 
     def at_end(self, chunk: Chunk, which: Integers) -> Carried:
         """Return some of them as they stand after the chunk."""
+        if not len(which):
+            return Carried.none()
         _, ends = chunk.spans_of_symbols(self.fills.symbol_id[which])
         bars = self.bars[which] + ends - self.first_places(chunk, which)
-        kept = replace(self.fills.part(which), slice_index=np.full(len(which), _BEFORE))
-        return Carried(kept, bars, *self.extremes(chunk, which, ends))
+        return Carried(self.fills.part(which), len(which), bars, *self.extremes(chunk, which, ends))
 
     def first_places(self, chunk: Chunk, which: Integers) -> Integers:
         """Return where the bars of the chunk that a position has seen begin in `Chunk.in_symbol_order`."""
         places, _ = chunk.spans_of_symbols(self.fills.symbol_id[which])
-        of_chunk = self.fills.slice_index[which] != _BEFORE
+        of_chunk = which >= self.before
         places[of_chunk] = chunk.places(self.fills.row[which[of_chunk]] - self.fills.first_row)
         return places
 

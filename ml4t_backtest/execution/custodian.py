@@ -87,7 +87,8 @@ class Custodian:
     def enter(self, first: int) -> list[bool]:
         """Return in which slices of the chunk that the market has entered there may be something to do.
 
-        That is a corporate action, fees of a new session, or a symbol's end.
+        That is a corporate action, fees of a new session, or a symbol's end: in all others the steps of this class do
+        nothing, and `Desk` may leave them out.
 
         Args:
             first: First slice that is traded.

@@ -184,6 +184,7 @@ class Desk:
             self._market.pass_over(index)
             return True
         self._market.move_to(index)
+        # Where nothing is due, step 0 has nothing to do but for single orders: a block may meet the open before it.
         if self._due[index] or self.book.has_singles or not self._trade_block():
             self.before_open()
             self.trade()
@@ -239,7 +240,7 @@ class Desk:
         return True
 
     def accept(self, requests: Sequence[Request]) -> None:
-        """Step 4: take in what the strategy decided."""
+        """Step 4: take in what the strategy decided, one request at least."""
         self._calm_until = 0
         if self._block_entry is not None and self._block_entry.accept(requests):
             return

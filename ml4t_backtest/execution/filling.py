@@ -95,7 +95,7 @@ class Filler:
 
     def begin_close(self) -> None:
         """From here on exits pay for entries again, but what the inside of the bars freed stays out of reach."""
-        # Where nothing worked before the close, the slice begins here.
+        # It begins here where no single order worked before the close: the slice was passed over, or had a block alone.
         if self._slice != self._market.timestamp:
             self.begin_slice()
         self._is_inside = False

@@ -35,7 +35,9 @@ _AT_OPEN = PHASE_CODES["open"]
 
 
 def plain_positions(fills: FillTable, touched: Sequence[int]) -> tuple[Integers, Integers, Integers]:
-    """Return the fills that open such positions, aligned with them those that close them, and those left open.
+    """Return the fills that open such positions, aligned with these those that close them, and those left open.
+
+    Where only fills change a position, the next one closes it if it is for as many shares, at the same open even.
 
     Args:
         fills: Fills in the order they happened.

@@ -37,7 +37,7 @@ class Sleepers:
         """Find out who sleeps through the present slice."""
         if self._known != self._book.changes:
             self._read_book()
-        if not self._ids:
+        if not self._ids or not self._market.has_bars:
             self._asleep = self._all
             return
         rows, prices = self._market.rows_of(self._symbol_ids), self._market.chunk.prices

@@ -156,8 +156,9 @@ class TradeTracker:
         plain = np.zeros(len(begun), dtype=bool)
         plain[entered] = plain[left] = plain[staying] = True
         singles = np.flatnonzero(~plain)
-        self._take_up(begun, singles[singles < len(self._carried)])
-        events = [(begun.fills.place.item(i), begun.fills.fill(i)) for i in singles.tolist() if i >= len(self._carried)]
+        is_new = singles >= begun.before
+        self._take_up(begun, singles[~is_new])
+        events = [(begun.fills.place.item(index), begun.fills.fill(index)) for index in singles[is_new].tolist()]
         rows = self._walk_through(chunk, sorted([*events, *others], key=lambda event: event[0]))
         self._carried = begun.at_end(chunk, staying)
         parts = [round_trip_rows(chunk, begun, entered, left)] if len(entered) else []

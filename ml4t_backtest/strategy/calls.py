@@ -80,8 +80,9 @@ class Calls:
         return decider_of(chunk, events)
 
     def _decider_of_slices(self, chunk: Chunk) -> Decider:
-        strategy, moments, context_at, has_context = self._strategy, chunk.moments, chunk.context_at, chunk.has_context
+        strategy, moments, context_at = self._strategy, chunk.moments, chunk.context_at
         rows_from, first_rows, widths = chunk.frame.slice, chunk.first_rows, chunk.widths
+        has_context = chunk.context is not None
 
         def decide(index: int) -> None:
             # A view of the slice's rows, and context of its own: here without a call for each.

@@ -14,10 +14,10 @@ from ml4t_backtest.data.read_ahead import read_ahead
 SECONDS = 10.0
 
 
-def test_the_pieces_come_in_the_order_of_the_items() -> None:
-    assert list(read_ahead(lambda item: item * 2, [1, 2, 3])) == [2, 4, 6]
-    assert list(read_ahead(lambda item: item, [7])) == [7]
-    assert list(read_ahead(lambda item: item, [])) == []
+def test_the_pieces_come_in_their_order() -> None:
+    assert list(read_ahead(item * 2 for item in [1, 2, 3])) == [2, 4, 6]
+    assert list(read_ahead(iter([7]))) == [7]
+    assert list(read_ahead(iter([]))) == []
 
 
 def test_the_next_piece_is_read_while_one_is_used_and_none_beyond_it() -> None:
@@ -27,7 +27,7 @@ def test_the_next_piece_is_read_while_one_is_used_and_none_beyond_it() -> None:
         begun[item].set()
         return item
 
-    pieces = read_ahead(read, range(4))
+    pieces = read_ahead(map(read, range(4)))
     assert next(pieces) == 0
     assert begun[1].wait(SECONDS)
     # There is one reader, and it has nothing to do before the next piece is asked for.
@@ -43,7 +43,7 @@ def test_an_error_is_raised_where_its_piece_would_have_come() -> None:
             raise OSError("gone")
         return item
 
-    pieces = read_ahead(read, [0, 1, 2, 3])
+    pieces = read_ahead(map(read, [0, 1, 2, 3]))
     assert [next(pieces), next(pieces)] == [0, 1]
     with pytest.raises(OSError, match="gone"):
         next(pieces)
@@ -51,7 +51,7 @@ def test_an_error_is_raised_where_its_piece_would_have_come() -> None:
 
 def test_who_stops_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
-    pieces = read_ahead(lambda item: item, range(100))
+    pieces = read_ahead(iter(range(100)))
     assert next(pieces) == 0
     assert threading.active_count() == before + 1
     pieces.close()  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def test_a_piece_is_held_by_nobody_but_its_user() -> None:
             is_gone.append(seen[0]() is None)
         return Piece()
 
-    pieces = read_ahead(read, range(3))
+    pieces = read_ahead(map(read, range(3)))
     piece = next(pieces)
     seen.append(weakref.ref(piece))
     del piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,14 @@ import polars as pl
 import pytest
 from worlds import DAYS, Mode, Slices, bars, closes, opens, order, quantities, rows, run, run_on, script
 
-from ml4t_backtest import BacktestEngine, BacktestResult, PercentageCommission, PercentageSlippage, PolarsDataFeed
+from ml4t_backtest import (
+    BacktestEngine,
+    BacktestResult,
+    PercentageCommission,
+    PercentageSlippage,
+    PolarsDataFeed,
+    Strategy,
+)
 
 RISING = {"A": [(10, 11, 9, 10.5), (12, 14, 11, 13), (15, 16, 14, 15.5), (17, 18, 16, 17.5)]}
 
@@ -252,3 +260,25 @@ def test_a_day_without_any_bar_is_no_slice() -> None:
     assert result.portfolio_states["timestamp"].to_list() == [closes(0), closes(2)]
     assert only_fill(result)["timestamp"] == closes(2)
     assert DAYS[2].isoformat() == "2024-01-04"
+
+
+@pytest.mark.parametrize(
+    ("order", "filled"),
+    [
+        (lambda s: s.submit_batch(["A"], [1.0]), (2, 12.0)),
+        (lambda s: s.buy("A", 1), (2, 12.0)),
+        (lambda s: s.buy("A", 1, limit=13.0), (2, 12.0)),
+        (lambda s: s.buy("A", 1, tif="day"), (2, 12.0)),
+        (lambda s: s.buy("A", 1, market_on_close=True), (2, 12.5)),
+    ],
+    ids=["batch", "single", "limit", "day", "close"],
+)
+def test_a_slice_without_a_bar_of_any_symbol_fills_nothing_and_ends_nothing(
+    order: Callable[[Strategy], object], filled: tuple[int, float]
+) -> None:
+    stamps = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)]
+    there = [rows({"A": 10.0}), rows({"A": 10.0}).clear(), rows({"A": (12.0, 12.5, 11.5, 12.5)})]
+    result = run_on(Slices([(stamp, bars, {}) for stamp, bars in zip(stamps, there, strict=True)]), script({0: order}))
+    number, price = filled
+    assert result.fills.select("timestamp", "price").rows() == [(stamps[number], price)]
+    assert result.orders["status"].to_list() == ["filled"]
