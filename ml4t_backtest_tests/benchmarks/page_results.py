@@ -17,7 +17,8 @@ Every engine is a process of its own in an environment of its own. It loads once
 in turns with ours. The clock of a run goes from loaded data to final equity and fills; loading and whole processes have
 columns of their own. Ratios are those of neighbouring runs. Ours has every record on (states of each slice, orders,
 fills, trades with excursions and signals); on W3 it reads from disk chunk by chunk during the run, where the peers hold
-all in memory beforehand.
+all in memory beforehand. `vectorbt-records` is vectorbt asked for the equity of each slice and for its trades as well,
+which ours has made anyway; the targets are about vectorbt that makes neither.
 
 Data, orders and fills are the same: final equity agrees to the cent and fills in number, checked in every comparison.
 Where a peer fills elsewhere than at the next open, ours follows its rule in that comparison, named in the table.

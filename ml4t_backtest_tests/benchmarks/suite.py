@@ -53,6 +53,7 @@ PEERS: tuple[tuple[str, tuple[str, ...], str, str, int], ...] = (
     ("W2", RATE_TASKS, _BOTH, "zipline", 0),
     ("W2", RATE_TASKS, _BOTH, "backtesting", 0),
     ("W1", ("0.01", "top25"), _BOTH, "vectorbt", 1),
+    ("W1", ("0.01",), "ours", "vectorbt-records", 0),
     ("W1", ("brackets",), _BOTH, "vectorbt-brackets", 0),
     ("W1", ("0.01", "top25"), _BOTH, "ml4t", 0),
     ("W1", ("0.01",), _BOTH, "polarbt", 0),
@@ -63,6 +64,7 @@ PEERS: tuple[tuple[str, tuple[str, ...], str, str, int], ...] = (
     ("S", ("0.01",), _BOTH, "vectorbt", 0),
     ("W3", ("0",), "ours", "decode", 1),
     ("W3", RATE_TASKS, "ours", "vectorbt", 1),
+    ("W3", RATE_TASKS, "ours", "vectorbt-records", 0),
     ("W3", ("0.01",), _BOTH, "polarbt", 1),
     ("W3", ("0.01",), _BOTH, "ml4t", 1),
 )
