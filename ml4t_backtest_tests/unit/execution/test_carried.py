@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import actions, bars, run, run_on
+from worlds import Slices, actions, bars, rows, run, run_on, script
 
 from ml4t_backtest import BacktestResult, PercentageCommission, PercentageSlippage, PolarsDataFeed, Strategy
 from ml4t_backtest.core.views import FillView
@@ -121,3 +121,20 @@ def test_what_happens_to_a_position_after_some_chunks_happens_to_all_it_has_live
     assert (row["entry_price"], row["entry_quantity"]) == (5.0, 2.0)
     assert (row["max_favorable_pct"], row["max_adverse_pct"]) == (pytest.approx(0.4), pytest.approx(-0.2))
     assert row["holding_period_bars"] == 4
+
+
+def test_a_position_lives_through_a_slice_that_has_only_the_symbols_before_it() -> None:
+    # A feed of one's own is a chunk per slice; that of day 2 is a grid of A alone. B is held from day 1 to day 4.
+    shown = [
+        {"A": 5, "B": 10},
+        {"A": 5, "B": (10, 13, 10, 10)},
+        {"A": 5},
+        {"A": 5, "B": (10, 10, 8, 9)},
+        {"A": 5, "B": 9},
+    ]
+    stamps = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4, 5, 8)]
+    feed = Slices([(stamp, rows(prices), {}) for stamp, prices in zip(stamps, shown, strict=True)])
+    plan = {0: lambda s: s.submit_batch(["B"], [1.0]), 3: lambda s: s.submit_batch(["B"], [-1.0])}
+    row = run_on(feed, script(plan)).trades.row(0, named=True)
+    assert (row["max_favorable_pct"], row["max_adverse_pct"]) == (pytest.approx(0.3), pytest.approx(-0.2))
+    assert row["holding_period_bars"] == 2
