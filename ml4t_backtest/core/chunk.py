@@ -91,19 +91,19 @@ class Chunk:
     @cached_property
     def last_opened(self) -> Integers:
         """Per slice, the latest open instant among its bars; long ago for a slice without bars."""
-        return self._per_slice(np.maximum, self.opened, _LONG_AGO)
+        return self._opened_by_slice(np.maximum, _LONG_AGO)
 
     @cached_property
     def first_opened(self) -> list[int]:
         """Per slice, the earliest open instant among its bars; a far one for a slice without bars."""
-        return plain(self._per_slice(np.minimum, self.opened, -_LONG_AGO))
+        return plain(self._opened_by_slice(np.minimum, -_LONG_AGO))
 
-    def _per_slice(self, of: np.ufunc, values: Integers, of_none: int) -> Integers:
-        """Return what a reduction gives of the rows of each slice, and `of_none` where it has none."""
+    def _opened_by_slice(self, of: np.ufunc, of_none: int) -> Integers:
+        """Return what a reduction gives of the open instants of each slice, and `of_none` where it has no rows."""
         found, filled = np.full(self.num_slices, of_none), np.diff(self.offsets) > 0
         if filled.any():
             # Between slices with rows lie none, so that each ends where the next of them begins.
-            found[filled] = of.reduceat(values, self.offsets[:-1][filled])
+            found[filled] = of.reduceat(self.opened, self.offsets[:-1][filled])
         return found
 
     @cached_property

@@ -170,7 +170,6 @@ class TradeTracker:
     def frame(self, marks: dict[int, float], timestamp: int) -> pl.DataFrame:
         """Return all trades so far with REFERENCES columns, open positions valued at `marks` at `timestamp`."""
         self._take_up(self._carried, np.arange(len(self._carried)))
-        self._carried = Carried.none()
         still_open = [(0, self._open_row(trade, marks[symbol_id], timestamp)) for symbol_id, trade in self._in_order()]
         frames = [*self._parts, _as_frame(still_open).drop(PLACE)]
         return pl.concat(frames).with_row_index("trade_id", offset=1)

@@ -263,22 +263,21 @@ def test_a_day_without_any_bar_is_no_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "filled"),
+    ("order", "price"),
     [
-        (lambda s: s.submit_batch(["A"], [1.0]), (2, 12.0)),
-        (lambda s: s.buy("A", 1), (2, 12.0)),
-        (lambda s: s.buy("A", 1, limit=13.0), (2, 12.0)),
-        (lambda s: s.buy("A", 1, tif="day"), (2, 12.0)),
-        (lambda s: s.buy("A", 1, market_on_close=True), (2, 12.5)),
+        (lambda s: s.submit_batch(["A"], [1.0]), 12.0),
+        (lambda s: s.buy("A", 1), 12.0),
+        (lambda s: s.buy("A", 1, limit=13.0), 12.0),
+        (lambda s: s.buy("A", 1, tif="day"), 12.0),
+        (lambda s: s.buy("A", 1, market_on_close=True), 12.5),
     ],
     ids=["batch", "single", "limit", "day", "close"],
 )
 def test_a_slice_without_a_bar_of_any_symbol_fills_nothing_and_ends_nothing(
-    order: Callable[[Strategy], object], filled: tuple[int, float]
+    order: Callable[[Strategy], object], price: float
 ) -> None:
     stamps = [datetime(2024, 1, day, 21, tzinfo=UTC) for day in (2, 3, 4)]
     there = [rows({"A": 10.0}), rows({"A": 10.0}).clear(), rows({"A": (12.0, 12.5, 11.5, 12.5)})]
     result = run_on(Slices([(stamp, bars, {}) for stamp, bars in zip(stamps, there, strict=True)]), script({0: order}))
-    number, price = filled
-    assert result.fills.select("timestamp", "price").rows() == [(stamps[number], price)]
+    assert result.fills.select("timestamp", "price").rows() == [(stamps[2], price)]
     assert result.orders["status"].to_list() == ["filled"]
