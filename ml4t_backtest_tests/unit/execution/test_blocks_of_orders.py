@@ -196,6 +196,15 @@ def test_a_plain_order_waits_where_the_bar_of_its_symbol_opened_before_the_decis
     assert result.fills.select("symbol", "timestamp", "price").rows() == [("A", hours[1], 11.0), ("B", hours[2], 22.0)]
 
 
+@pytest.mark.parametrize(("shares", "status"), [(50.0, "filled"), (80.0, "rejected")])
+def test_room_on_credit_is_measured_by_the_opens_at_which_a_block_fills(shares: float, status: str) -> None:
+    # 10 A at 100 are all the cash. At the closes before, equity 1,000 carries 1,000 more; the open of A at 60 leaves
+    # equity 600, half of what may be held: 1,200, of which A has 600. 50 B at 10 fit, 80 do not.
+    plan = {0: lambda s: s.submit_batch(["A"], [10.0]), 2: lambda s: s.submit_batch(["B"], [shares])}
+    result = run({"A": [100, 100, 100, 60, 60], "B": [10] * 5}, plan, account=MarginAccount())
+    assert result.orders.select("symbol", "status").rows() == [("A", "filled"), ("B", status)]
+
+
 def batch(*orders: tuple[str, float]) -> Callable[[Strategy], object]:
     return lambda strategy: strategy.submit_batch([symbol for symbol, _ in orders], [shares for _, shares in orders])
 

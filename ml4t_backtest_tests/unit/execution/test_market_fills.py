@@ -255,6 +255,15 @@ def test_order_ids_are_the_ones_the_strategy_got() -> None:
     assert ids == sorted(set(ids))
 
 
+@pytest.mark.parametrize("names", [["Z", "A"], pl.Series(["Z", "A"])], ids=["list", "series"])
+def test_unknown_symbol_of_a_batch_is_a_rejected_record_and_the_others_fill(names: list[str] | pl.Series) -> None:
+    result = run(RISING, {0: lambda s: s.submit_batch(names, [2.0, 1.0])})
+    assert result.orders.select("symbol", "status", "reason").rows() == [
+        ("Z", "rejected", "unknown_symbol"),
+        ("A", "filled", None),
+    ]
+
+
 def test_a_day_without_any_bar_is_no_slice() -> None:
     result = run({"A": [10, None, 12]}, {0: lambda s: s.buy("A", 1)})
     assert result.portfolio_states["timestamp"].to_list() == [closes(0), closes(2)]

@@ -56,6 +56,14 @@ def test_columns_follow_the_published_ones_in_a_fixed_order() -> None:
     assert set(result.trades.schema.dtypes()[-9:]) == {pl.Float64}
 
 
+@pytest.mark.parametrize("chunk", [1, 2, "1mo"])
+def test_a_decision_in_a_later_chunk_shows_the_row_of_its_own_slice(chunk: str | int) -> None:
+    plan: dict[int, Step] = {3: lambda s: s.submit_batch(["A", "B"], [0.0, 1.0])}
+    result = seen_run({"A": [10] * 6, "B": [10] * 6}, plan, chunk=chunk)
+    assert seen(result)["decision"] == (10.375, 310.0, None)
+    assert seen(result)["entry"] == (10.5, 410.0, 24.0)
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, "1mo"])
 def test_decision_in_an_earlier_chunk_than_the_fill_is_remembered(chunk: str | int) -> None:
     # A has no bar in slices 1 and 2: decided in slice 0, filled in slice 3, sold in slice 5.
